@@ -1,0 +1,1 @@
+"""Audio devices, shared-memory links and clock-drift control."""
