@@ -26,9 +26,7 @@ from .link import (
 
 _PA_XRUN_FLAGS = 1 | 2 | 4 | 8  # input underflow, input overflow, output underflow, output overflow
 _ULONG = types.uint32 if sys.platform == "win32" else types.uint64  # C unsigned long
-_PA_CALLBACK = types.int32(
-    types.voidptr, types.voidptr, _ULONG, types.voidptr, _ULONG, types.voidptr
-)
+_PA_CALLBACK = types.int32(types.voidptr, types.voidptr, _ULONG, types.voidptr, _ULONG, types.voidptr)
 
 
 @cfunc(_PA_CALLBACK, cache=True)
