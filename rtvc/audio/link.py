@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rtvc.kernels.atomics import fence_acquire, fence_release, load_acquire, store_release
-from rtvc.kernels.ring import ring_fill, ring_pop, ring_push
+from rtvc.kernels.ring import ring_fill, ring_pop, ring_push, ring_skip
 
 CAPACITY = 1 << 16  # frames in each ring: 1.37 s at 48 kHz, 0.34 s at 192 kHz
 FADE_FRAMES = 96  # 2 ms at 48 kHz
@@ -126,6 +126,9 @@ def link_playback(link: NDArray[np.int64], y: NDArray[np.float32], frames: int, 
     if link[PLAYBACK_STATE] == 0 and waiting >= frames + link[PLAYBACK_PRIME]:
         link[PLAYBACK_STATE] = 1
         link[PLAYBACK_FADED_IN] = 0
+        surplus = waiting - frames - link[PLAYBACK_PRIME]
+        if surplus < frames:
+            ring_skip(counters, surplus)  # start at the level asked for, not a block deeper
     got = 0
     if link[PLAYBACK_STATE] == 1:
         got = ring_pop(counters, playback_data(link), y[:frames])

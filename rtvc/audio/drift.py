@@ -1,0 +1,93 @@
+"""Two devices, two clocks: see both, and say how much faster the engine must make frames so that none is missing.
+
+`ClockModel` is a second-order delay-locked loop over (frames, time) pairs of one side's callbacks: it turns their
+jitter into a smooth frames-at-time function. `DriftControl` compares the sound in flight between both sides with
+its target and steers a resampler: a proportional-integral loop, wide while acquiring, narrow afterwards, so the
+correction is inaudible. Samples are never dropped or repeated for drift.
+
+Units: seconds for levels, parts (1e-6 is 1 ppm) for corrections.
+
+Source: F. Adriaensen, "Using a DLL to filter time" (Linux Audio Conference 2005) and "Controlling adaptive
+resampling" (LAC 2012).
+"""
+
+from __future__ import annotations
+
+from math import pi, sqrt
+
+ACQUIRE_HZ = 1.0
+LOCKED_HZ = 0.05
+ACQUIRE_S = 4.0
+MAX_CORRECTION = 5e-3  # 8.6 cents, in the first seconds, while acquiring
+MAX_LOCKED_CORRECTION = 5e-4  # 0.87 cents
+DAMPING = 1.0 / sqrt(2.0)
+
+
+class ClockModel:
+    """Smooth frames-at-time of one device, from its callbacks' time stamps."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self.nominal_rate_hz = rate_hz
+        self.rate_hz = rate_hz
+        self.ready = False
+        self._frames = 0
+        self._time_s = 0.0
+        self._start_s = 0.0
+
+    def observe(self, frames: int, time_s: float) -> None:
+        """Take one reading: `frames` moved in all by time_s. The same reading twice counts once."""
+        if not self.ready:
+            self._frames, self._time_s, self._start_s, self.ready = frames, time_s, time_s, True
+            return
+        moved = frames - self._frames
+        if moved <= 0:
+            return
+        step_s = moved / self.rate_hz
+        error_s = time_s - (self._time_s + step_s)
+        if abs(error_s) > 0.5:
+            # the device stopped for a while: its count starts anew from here
+            self._frames, self._time_s = frames, time_s
+            return
+        bandwidth_hz = ACQUIRE_HZ if time_s - self._start_s < ACQUIRE_S else LOCKED_HZ
+        w = 2.0 * pi * bandwidth_hz * min(step_s, 0.1)
+        self._time_s += step_s + min(1.0, sqrt(2.0) * w) * error_s
+        self._frames = frames
+        rate = self.rate_hz * (1.0 - w * w * error_s / step_s)
+        nominal = self.nominal_rate_hz
+        self.rate_hz = min(max(rate, nominal * 0.99), nominal * 1.01)
+
+    def frames_at(self, time_s: float) -> float:
+        """Return the frames moved by time_s, between and beyond callbacks."""
+        return self._frames + (time_s - self._time_s) * self.rate_hz
+
+
+class DriftControl:
+    """Steers the resampler so that the sound in flight stays at target_s."""
+
+    def __init__(self, target_s: float) -> None:
+        self.target_s = target_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Start acquiring again."""
+        self.correction = 0.0
+        self.error_s = 0.0
+        self._integral = 0.0
+        self._age_s = 0.0
+        self._last_s: float | None = None
+
+    def update(self, in_flight_s: float, time_s: float) -> float:
+        """Take the level at time_s; return the correction (more frames out than nominal, in parts)."""
+        step_s = 0.0 if self._last_s is None else min(max(time_s - self._last_s, 0.0), 0.1)
+        self._last_s = time_s
+        self._age_s += step_s
+        acquiring = self._age_s < ACQUIRE_S
+        w = 2.0 * pi * (ACQUIRE_HZ if acquiring else LOCKED_HZ)
+        bound = MAX_CORRECTION if acquiring else MAX_LOCKED_CORRECTION
+        self.error_s = in_flight_s - self.target_s
+        integral = self._integral + w * w * self.error_s * step_s
+        wanted = -(2.0 * DAMPING * w * self.error_s + integral)
+        self.correction = min(max(wanted, -bound), bound)
+        if wanted == self.correction:  # no wind-up against the bound
+            self._integral = integral
+        return self.correction

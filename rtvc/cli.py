@@ -1,0 +1,391 @@
+"""The command line. Commands import what they need when they run, so that `rtvc --help` answers at once.
+
+Exit codes: 0 all done; 1 something failed (standard error says what); 2 the command line was wrong; 130 interrupted.
+Results go to standard output, as JSON with --json; progress, warnings and errors go to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rtvc import __version__
+from rtvc.config import ConfigError, config_path, load_settings, settings_toml
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rtvc.engine.batch import Outcome
+    from rtvc.engine.params import Value
+
+_SOUND_GROUPS = ("pitch", "formant", "tone", "breath", "whisper", "telephone")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One word after `rtvc`: its line in the overview, its arguments, its examples and what it does."""
+
+    summary: str
+    examples: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    sound: bool = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = _parser(argv).parse_args(argv)
+    signal.signal(signal.SIGTERM, _on_terminate)
+    try:
+        return COMMANDS[args.command].run(args)
+    except KeyboardInterrupt:
+        print("rtvc: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+        return 0
+    except Exception as error:
+        if not isinstance(error, _expected_errors()):
+            raise
+        print(f"rtvc: {error}", file=sys.stderr)
+        return 1
+
+
+def _on_terminate(_number: int, _frame: object) -> None:
+    raise SystemExit(143)
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    """Return the errors whose message is all a user needs."""
+    from rtvc.audio.backend import DeviceError
+    from rtvc.audio.files import AudioFileError
+
+    return ConfigError, AudioFileError, DeviceError
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rtvc",
+        description="Real-time voice converter: from a microphone to a virtual microphone, and for files.",
+        epilog="rtvc COMMAND --help explains a command and shows examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"rtvc {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        raw = argparse.RawDescriptionHelpFormatter
+        sub = commands.add_parser(name, help=command.summary, description=command.summary, formatter_class=raw)
+        if name in argv:  # the others' arguments would only cost time
+            sub.epilog = f"examples:\n{command.examples}"
+            if command.sound:
+                _add_sound(sub)
+            command.arguments(sub)
+    return parser
+
+
+def _add_sound(parser: argparse.ArgumentParser) -> None:
+    from rtvc.engine.params import PARAMS
+
+    group = parser.add_argument_group("sound")
+    group.add_argument("--preset", metavar="NAME", help="start from a preset (rtvc presets lists them)")
+    group.add_argument("--pitch", metavar="SEMITONES", help="shorthand for --set pitch.semitones=SEMITONES")
+    group.add_argument("--formant", metavar="RATIO", help="shorthand for --set formant.ratio=RATIO")
+    group.add_argument("--set", metavar="PARAM=VALUE", action="append", default=[], help="set a parameter; see below")
+    lines = []
+    for param in PARAMS.values():
+        limits = f"{param.minimum:g}..{param.maximum:g} {param.unit}".strip()
+        allowed = "|".join(param.choices) or ("on|off" if param.switch else limits)
+        default = param.from_number(param.default)
+        shown = ("off", "on")[default] if isinstance(default, bool) else default
+        shown = f"{shown:g}" if isinstance(shown, float) else shown
+        lines.append(f"  {param.id:<20} {allowed} (default {shown})\n      {param.doc}")
+    parser.epilog = f"{parser.epilog}\n\nparameters for --set:\n" + "\n".join(lines)
+
+
+def _sound(args: argparse.Namespace) -> NDArray[np.float64]:
+    """Return the sound the arguments ask for: preset (the settings' own if none is named), then overrides.
+
+    Raises ConfigError for an unknown name or a value out of range.
+    """
+    from rtvc.engine.params import to_vector
+    from rtvc.voices.presets import find_preset
+
+    overrides: dict[str, Value] = {}
+    for text in args.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: write --set PARAM=VALUE")
+        overrides[name.strip()] = value.strip()
+    for name, value in (("pitch.semitones", args.pitch), ("formant.ratio", args.formant)):
+        if value is not None:
+            overrides[name] = value
+    # who asks for a pitch wants to hear it, though the preset passes the own voice
+    if any(name.split(".")[0] in _SOUND_GROUPS for name in overrides):
+        overrides.setdefault("voice.name", "dsp")
+    preset = find_preset(args.preset or load_settings().voice.preset)
+    try:
+        return to_vector(overrides, preset.vector())
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"--set: {error.args[0]}") from None
+
+
+def _print_json(value: object) -> None:
+    """Print value as one line of JSON; paths become text, NaN and infinities null."""
+    print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain({entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)})
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, bool | int | str | None) else str(value)
+
+
+def _warn(messages: Sequence[str]) -> None:
+    for message in messages:
+        print(f"rtvc: {message}", file=sys.stderr)
+
+
+# rtvc live
+
+
+def _live_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--capture", metavar="DEVICE", help="microphone: a part of its name, or its id")
+    parser.add_argument("--playback", metavar="DEVICE", help="with --no-virtual-mic: where the voice is played")
+    parser.add_argument("--host", help="host API, such as pipewire, pulse, jack, wasapi (best one present)")
+    parser.add_argument("--rate", type=int, metavar="HZ", help="rate of the devices (48000)")
+    parser.add_argument("--block", type=int, metavar="FRAMES", help="frames a block (256)")
+    parser.add_argument("--no-virtual-mic", action="store_true", help="play to a device instead")
+    parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")
+    parser.add_argument("--json", action="store_true", help="print the status once a second, a JSON object a line")
+
+
+def _live(args: argparse.Namespace) -> int:
+    from rtvc.live_view import run_live
+
+    return run_live(args, _sound(args), load_settings())
+
+
+# rtvc convert
+
+
+def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", metavar="IN", nargs="+", type=Path, help="audio file, or folder of audio files")
+    parser.add_argument("output", metavar="OUT", type=Path, help="file to write, or folder for several")
+    parser.add_argument("--format", choices=("wav", "flac", "ogg"), help="of all files that go to a folder")
+    parser.add_argument("--jobs", type=int, metavar="N", help="files converted at a time (one for each core)")
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    parser.add_argument("--json", action="store_true", help="print one JSON object about all files")
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from rtvc.engine.batch import convert_many, plan_jobs
+    from rtvc.progress import StatusLine, bar
+
+    values = _sound(args)
+    workers = args.jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    if workers < 1:
+        raise ConfigError(f"--jobs {workers}: must be 1 or more")
+    jobs = plan_jobs(args.inputs, args.output, f".{args.format}" if args.format else None)
+    with StatusLine() as line:
+
+        def progress(done: int, fraction: float) -> None:
+            files = f"  {done}/{len(jobs)} files" if len(jobs) > 1 else ""
+            line.show(f"{bar(fraction)}{files}")
+
+        outcomes = convert_many(jobs, values, overwrite=args.force, workers=workers, progress=progress)
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    if args.json:
+        _print_json({"files": [_outcome_fields(outcome) for outcome in outcomes], "failed": failed})
+    for outcome in outcomes:
+        report = outcome.report
+        if report is None:
+            _warn([str(outcome.error)])
+            continue
+        _warn(report.warnings)
+        if not args.json:
+            loudness = "silence" if report.loudness_out is None else f"{report.loudness_out:.1f} LUFS"
+            print(f"{report.target}  {report.audio_s:.1f} s, {report.speed:.0f}x real time, {loudness}")
+    if failed and len(jobs) > 1:
+        _warn([f"{failed} of {len(jobs)} files failed"])
+    return 1 if failed else 0
+
+
+def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    fields: dict[str, Any] = {"source": outcome.job.source, "target": outcome.job.target, "error": outcome.error}
+    if outcome.report is not None:
+        fields |= {entry.name: getattr(outcome.report, entry.name) for entry in dataclasses.fields(outcome.report)}
+        fields |= {"audio_s": outcome.report.audio_s, "speed": outcome.report.speed}
+    return fields
+
+
+# rtvc devices
+
+
+def _devices_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print a JSON object a device")
+
+
+def _devices(args: argparse.Namespace) -> int:
+    from rtvc.audio.devices import list_devices
+
+    devices = list_devices()
+    for device in devices:
+        if args.json:
+            _print_json(device)
+        else:
+            print(device)
+    if not devices:
+        _warn(["no audio device found; rtvc doctor says what is missing"])
+    return 0 if devices else 1
+
+
+# rtvc presets
+
+
+def _presets_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=("list", "show", "save", "delete"), default="list")
+    parser.add_argument("name", nargs="?", help="of the preset to show, save or delete")
+    parser.add_argument("--label", default="", help="with save: how it is shown")
+    parser.add_argument("--doc", default="", help="with save: what it is for")
+    parser.add_argument("--force", action="store_true", help="with save: replace one that exists")
+    parser.add_argument("--json", action="store_true", help="with list and show: print JSON")
+
+
+def _presets(args: argparse.Namespace) -> int:
+    from rtvc.engine.params import from_vector
+    from rtvc.voices.presets import delete_preset, find_preset, load_presets, save_preset
+
+    if args.action == "list":
+        presets, faults = load_presets()
+        if args.json:
+            _print_json([dataclasses.asdict(preset) for preset in presets.values()])
+        for preset in () if args.json else presets.values():
+            print(f"{preset.name:<16} {'yours' if preset.path else '':<6} {preset.doc or preset.label}")
+        _warn(faults)
+        return 1 if faults else 0
+    if args.name is None:
+        raise ConfigError(f"rtvc presets {args.action}: name a preset")
+    if args.action == "save":
+        print(save_preset(args.name, _sound(args), args.label, args.doc, overwrite=args.force))
+    elif args.action == "delete":
+        print(f"deleted {delete_preset(args.name)}")
+    else:
+        preset = find_preset(args.name)
+        values = {param.id: value for param, value in from_vector(preset.vector())}
+        if args.json:
+            _print_json(dataclasses.asdict(preset) | {"values": values})
+        else:
+            print(f"{preset.label}: {preset.doc}" if preset.doc else preset.label)
+            print("\n".join(f"  {name:<20} {value}" for name, value in values.items()))
+    return 0
+
+
+# rtvc config
+
+
+def _config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=("show", "path"), default="show")
+
+
+def _config(args: argparse.Namespace) -> int:
+    if args.action == "path":
+        print(config_path())
+    else:
+        print(f"# {config_path()}\n{settings_toml(load_settings())}", end="")
+    return 0
+
+
+# rtvc doctor, rtvc demo
+
+
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=3.0, metavar="N", help="test each block size this long (3)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from rtvc.doctor import examine
+
+    return examine(args.seconds, args.json)
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help="for wav and report (./out)")
+    parser.add_argument("--simulated", action="store_true", help="use simulated devices though a sound card is there")
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from rtvc.demo import run_demo
+
+    args.preset = args.preset or "feminine"
+    return run_demo(args.out, _sound(args), args.simulated)
+
+
+COMMANDS = {
+    "live": Command(
+        "convert the microphone's voice into a virtual microphone, now",
+        "  rtvc live\n"
+        "  rtvc live --preset feminine\n"
+        "  rtvc live --capture USB --pitch 4 --formant 1.1\n"
+        "  rtvc live --no-virtual-mic --playback Headphones --block 128",
+        _live_arguments,
+        _live,
+        sound=True,
+    ),
+    "convert": Command(
+        "convert files; length, rate and loudness are kept, the result has one channel",
+        "  rtvc convert talk.wav deep.wav --preset deep\n"
+        "  rtvc convert interview.mp3 anonymous.flac --preset anonymous\n"
+        "  rtvc convert recordings/ converted/ --pitch 5 --formant 1.15 --jobs 4\n"
+        "  rtvc convert a.wav b.flac converted/ --format ogg --set breath.amount=0.2 --json",
+        _convert_arguments,
+        _convert,
+        sound=True,
+    ),
+    "devices": Command("list audio devices", "  rtvc devices\n  rtvc devices --json", _devices_arguments, _devices),
+    "presets": Command(
+        "list, show, save and delete presets",
+        "  rtvc presets\n"
+        "  rtvc presets show deep\n"
+        "  rtvc presets save mine --preset deep --pitch 1 --label 'My deep one'\n"
+        "  rtvc presets delete mine",
+        _presets_arguments,
+        _presets,
+        sound=True,
+    ),
+    "config": Command(
+        "show the settings in force, or where their file is",
+        "  rtvc config\n  rtvc config path",
+        _config_arguments,
+        _config,
+    ),
+    "doctor": Command(
+        "check this machine, say what is missing and which block size it can hold",
+        "  rtvc doctor\n  rtvc doctor --json",
+        _doctor_arguments,
+        _doctor,
+    ),
+    "demo": Command(
+        "hear it: live with a sound card, else a recorded voice through the same path, with a report",
+        "  rtvc demo\n  rtvc demo --simulated --out /tmp/rtvc-demo",
+        _demo_arguments,
+        _demo,
+        sound=True,
+    ),
+}

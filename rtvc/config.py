@@ -1,0 +1,198 @@
+"""Settings: one TOML file in the place the platform keeps such files, and the folder of the user's presets beside it.
+
+```toml
+[devices]
+capture = "USB"          # part of a device's name; the system's default if absent
+playback = "Headphones"  # only used with virtual_mic = false
+host = "JACK"            # host API; the best one present if absent
+virtual_mic = true
+
+[audio]
+rate_hz = 48000
+block_frames = 256
+
+[voice]
+preset = "feminine"
+```
+
+Every key may be absent. A key that does not exist, or a value out of range, is an error that says what is allowed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+RATES_HZ = (8_000, 192_000)
+BLOCKS_FRAMES = (16, 8_192)
+
+TomlValue = str | bool | int | float
+
+
+class ConfigError(Exception):
+    """A settings or preset file cannot be used; the message names the file, the key and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Which devices to use; None is the platform's own choice."""
+
+    capture: str | None = None
+    playback: str | None = None
+    host: str | None = None
+    virtual_mic: bool = True
+
+
+@dataclass(frozen=True)
+class Audio:
+    """How the devices are opened."""
+
+    rate_hz: int = 48_000
+    block_frames: int = 256
+
+    def __post_init__(self) -> None:
+        for name, value, (low, high) in (
+            ("audio.rate_hz", self.rate_hz, RATES_HZ),
+            ("audio.block_frames", self.block_frames, BLOCKS_FRAMES),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name} = {value}: must lie in {low}..{high}")
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What the voice starts as."""
+
+    preset: str = "natural"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, each at its default where the file says nothing."""
+
+    devices: Devices = field(default_factory=Devices)
+    audio: Audio = field(default_factory=Audio)
+    voice: Voice = field(default_factory=Voice)
+
+
+_TABLES: Mapping[str, type[Devices] | type[Audio] | type[Voice]] = {"devices": Devices, "audio": Audio, "voice": Voice}
+_KINDS = {
+    "str": (str, "text"),
+    "str | None": (str, "text"),
+    "int": (int, "a whole number"),
+    "bool": (bool, "true or false"),
+}
+
+
+def config_folder() -> Path:
+    """Return the folder that holds config.toml and presets/; it need not exist."""
+    return Path(platformdirs.user_config_path("rtvc", appauthor=False))
+
+
+def config_path() -> Path:
+    """Return the path of the settings file; it need not exist."""
+    return config_folder() / "config.toml"
+
+
+def presets_folder() -> Path:
+    """Return the folder of the user's presets; it need not exist."""
+    return config_folder() / "presets"
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Return the settings of path (the platform's place if None), defaults if there is no such file.
+
+    Raises ConfigError.
+    """
+    path = config_path() if path is None else path
+    if not path.exists():
+        return Settings()
+    content = read_toml(path)
+    _refuse_unknown(path, content, _TABLES, "")
+    tables: dict[str, Any] = {}
+    for name, table in _TABLES.items():
+        given = content.get(name, {})
+        if not isinstance(given, dict):
+            raise ConfigError(f"{path}: {name} must be a table: write [{name}]")
+        kinds = {entry.name: str(entry.type) for entry in fields(table)}
+        _refuse_unknown(path, given, kinds, f"{name}.")
+        for key, value in given.items():
+            kind, words = _KINDS[kinds[key]]
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise ConfigError(f"{path}: {name}.{key} = {value!r}: must be {words}")
+        try:
+            tables[name] = table(**given)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from None
+    return Settings(**tables)
+
+
+def _refuse_unknown(path: Path, given: Mapping[str, object], known: Mapping[str, object], prefix: str) -> None:
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1) or list(known)
+            raise ConfigError(f"{path}: there is no setting {prefix}{key}; did you mean {', '.join(near)}?")
+
+
+def settings_toml(settings: Settings) -> str:
+    """Return the settings as the text of a settings file, without those that are None."""
+    tables = []
+    for name, table in asdict(settings).items():
+        lines = [f"{key} = {toml_value(value)}" for key, value in table.items() if value is not None]
+        tables.append("\n".join([f"[{name}]", *lines]))
+    return "\n\n".join(tables) + "\n"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file. Raises ConfigError naming the file, the line and the fault."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+
+
+def toml_value(value: TomlValue) -> str:
+    """Return value as TOML writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = "".join(_escape(char) for char in value)
+        return f'"{escaped}"'
+    return repr(value)
+
+
+def _escape(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    return char if char.isprintable() else f"\\U{ord(char):08x}"
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write text to path so that a reader sees the old file or the new one, never a part.
+
+    The folder is made if it is missing. Raises ConfigError if it cannot be written.
+    """
+    part = path.parent / f".{secrets.token_hex(6)}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -1,0 +1,183 @@
+"""The demo: live with a sound card; without one the same live path between simulated devices over a bundled voice.
+
+The simulated microphone and listener have clocks of their own, PPM apart, and run in real time beside the engine
+process, exactly as devices do. What the listener heard is written as a wav file, with a report of one page.
+
+Latency is from a sample's arrival at the microphone's reader to its arrival at the virtual microphone's reader. It
+is measured: the recording is correlated, second by second, with the engine's output for the same voice computed
+offline, and the engine's declared delay and the half block between the two devices' callbacks are added.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.audio.files import AudioFileError, AudioReader, AudioWriter
+from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
+from rtvc.config import write_text_atomically
+from rtvc.engine.engine import Engine
+from rtvc.engine.live import LiveSession, LiveStatus
+from rtvc.engine.voice import ENGINE_RATE_HZ
+from rtvc.kernels.resample import resample, resample_max_output, resampler_state
+from rtvc.progress import StatusLine, bar
+from rtvc.report import page, spectrogram_png
+
+BLOCK_FRAMES = 256
+PPM = 80.0  # a usual difference between two cheap sound devices
+JITTER_MS = 0.2
+TAIL_S = 0.5
+WINDOW_S = 1.0
+
+
+@dataclass(frozen=True)
+class LiveRun:
+    """What a voice became on its way through the live path: float32 at the engine's rate, and the figures."""
+
+    heard: NDArray[np.float32]
+    latency_ms: tuple[float, ...]  # one for each second that has sound
+    offline_speed: float
+    load: float
+    last: LiveStatus
+
+
+def sample_path() -> Path:
+    """Return the bundled voice. Raises AudioFileError if the installation has none."""
+    folder = Path(str(resources.files("rtvc"))) / "samples"
+    samples = sorted(folder.glob("*.flac"))
+    if not samples:
+        raise AudioFileError(f"{folder}: holds no sample; install rtvc again")
+    return samples[0]
+
+
+def read_voice(path: Path) -> NDArray[np.float32]:
+    """Return the file as float32[n] at the engine's rate; meant for a sample of seconds, not for hours."""
+    with AudioReader(path) as reader:
+        x = np.zeros(reader.frames, np.float32)
+        reader.read(x)
+        if reader.rate_hz == ENGINE_RATE_HZ:
+            return x
+        state = resampler_state(reader.rate_hz, ENGINE_RATE_HZ)
+    y = np.zeros(resample_max_output(state, len(x)), np.float32)
+    return y[: resample(state, x, y)]
+
+
+def run_live_path(source: NDArray[np.float32], values: NDArray[np.float64], line: StatusLine) -> LiveRun:
+    """Play source (float32[n] at the engine's rate) through a live session on simulated devices, in real time."""
+    streams: list[SimulatedStreams] = []
+
+    def open_streams(link: NDArray[np.int64]) -> SimulatedStreams:
+        microphone = SimulatedClock(ENGINE_RATE_HZ, PPM, JITTER_MS, block_frames=BLOCK_FRAMES)
+        listener = SimulatedClock(ENGINE_RATE_HZ, 0.0, JITTER_MS, block_frames=BLOCK_FRAMES)
+        streams.append(SimulatedStreams(link, source, microphone, listener))
+        return streams[-1]
+
+    seconds = len(source) / ENGINE_RATE_HZ + TAIL_S
+    loads = []
+    line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
+    with LiveSession(open_streams, values) as session:
+        begin_s = time.perf_counter()
+        while (passed_s := time.perf_counter() - begin_s) < seconds:
+            time.sleep(min(0.1, seconds - passed_s))
+            status = session.status()
+            loads.append(status.load)
+            line.show(f"{bar(passed_s / seconds)}  {status.in_flight_ms + status.voice_delay_ms:.1f} ms, "
+                      f"{status.xruns} xruns")  # fmt: skip
+        last = session.status()
+    heard = streams[-1].recorded()
+    line.show("measuring")
+    reference, speed = _offline(source, values)
+    declared = Engine(ENGINE_RATE_HZ).delay_frames
+    between = BLOCK_FRAMES / 2
+    lags = _lags(reference, heard)
+    latency_ms = tuple(1e3 * (declared + between + lag) / ENGINE_RATE_HZ for lag in lags)
+    settled = loads[len(loads) // 4 :]
+    return LiveRun(heard, latency_ms, speed, float(np.mean(settled)), last)
+
+
+def _offline(source: NDArray[np.float32], values: NDArray[np.float64]) -> tuple[NDArray[np.float32], float]:
+    """Return the engine's output for source with its delay taken out, and its speed against real time."""
+    engine = Engine(ENGINE_RATE_HZ, values)
+    delay = engine.delay_frames
+    x = np.concatenate([source, np.zeros(delay, np.float32)])
+    y = np.zeros_like(x)
+    start_s = time.perf_counter()
+    for start in range(0, len(x), BLOCK_FRAMES):
+        engine.process(x[start : start + BLOCK_FRAMES], y[start : start + BLOCK_FRAMES])
+    return y[delay:], len(x) / ENGINE_RATE_HZ / (time.perf_counter() - start_s)
+
+
+def _lags(reference: NDArray[np.float32], heard: NDArray[np.float32]) -> list[int]:
+    """Return by how many frames `heard` lags behind `reference` in each window that has sound."""
+    size = round(WINDOW_S * ENGINE_RATE_HZ)
+    longest = size // 2
+    loud = 0.1 * float(np.sqrt(np.mean(np.square(reference))))
+    lags = []
+    for start in range(0, min(len(reference), len(heard) - longest) - size, size):
+        here = reference[start : start + size].astype(np.float64)
+        if np.sqrt(np.mean(np.square(here))) < loud:
+            continue
+        there = heard[start : start + size + longest].astype(np.float64)
+        n = 1 << (size + longest).bit_length()
+        match = np.fft.irfft(np.fft.rfft(there, n) * np.conj(np.fft.rfft(here, n)), n)[:longest]
+        lags.append(int(np.argmax(match)))
+    return lags
+
+
+def run_demo(out: Path, values: NDArray[np.float64], simulated: bool) -> int:
+    """Run the demo with the sound that values describe; return the exit code."""
+    if not simulated and _has_sound_card():
+        from rtvc.live_view import run_live_by_default
+
+        print("Speak: your voice goes to the virtual microphone. Ctrl-C ends it.")
+        return run_live_by_default(values)
+    source = read_voice(sample_path())
+    with StatusLine() as line:
+        run = run_live_path(source, values, line)
+    _write(out, source, run)
+    return 0
+
+
+def _has_sound_card() -> bool:
+    from rtvc.audio.devices import list_devices
+
+    return bool(list_devices())
+
+
+def _write(out: Path, source: NDArray[np.float32], run: LiveRun) -> None:
+    """Write the two sounds, their pictures and the report into out, and print the figures."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, x in (("before.wav", source), ("after.wav", run.heard)):
+        with AudioWriter(out / name, ENGINE_RATE_HZ, len(x), overwrite=True) as writer:
+            writer.write(x)
+    before, after = (spectrogram_png(x, ENGINE_RATE_HZ) for x in (source, run.heard))
+    (out / "before.png").write_bytes(before)
+    (out / "after.png").write_bytes(after)
+    pictures = (("The voice before", before), ("The voice after, as heard at the virtual microphone", after))
+    last = run.last
+    rows = {
+        "Microphone to virtual microphone, median": f"{np.median(run.latency_ms):.1f} ms",
+        "Longest of all seconds": f"{max(run.latency_ms):.1f} ms",
+        "Part of it that the voice itself needs": f"{last.voice_delay_ms:.1f} ms",
+        "Xruns": str(last.xruns),
+        "Real-time factor, live (share of one core)": f"{run.load:.3f}",
+        "Speed offline": f"{run.offline_speed:.0f} times real time",
+        "Difference of the two clocks": f"{PPM:.0f} ppm, steered out: {last.drift_ppm:.0f} ppm",
+        "Block": f"{last.block_frames} frames at {last.playback_rate_hz} Hz",
+        "Slowest block": f"{last.block_max_ms:.2f} ms",
+    }
+    summary = f"{len(source) / ENGINE_RATE_HZ:.0f} seconds of speech went through the live path of rtvc in real time."
+    note = (
+        "Simulated devices with clocks of their own stood in for a sound card; they add no buffers. "
+        f"rtvc {importlib.metadata.version('rtvc')}, Python {platform.python_version()}, {platform.platform()}."
+    )
+    write_text_atomically(out / "report.html", page("rtvc: a live voice", summary, rows, pictures, note))
+    print("\n".join(f"{name:<44} {value}" for name, value in rows.items()))
+    print("\nwritten: " + ", ".join(str(out / name) for name in ("report.html", "before.wav", "after.wav")))

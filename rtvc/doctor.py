@@ -1,0 +1,206 @@
+"""`rtvc doctor`: what this machine has, what it lacks, and the smallest block it holds.
+
+Each check gives ok, warn or fail, what was found, and what to do about it. The blocks are tried for some seconds each
+in the real live path, engine process and all, between simulated devices whose clocks differ by PPM: a block is
+stable when no sound ran out or was lost. The simulated devices run in an ordinary thread, which is less punctual
+than a sound card's, so a machine may hold smaller blocks than this says, hardly ever larger ones.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import dataclasses
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rtvc.progress import StatusLine
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rtvc.audio.simulated import SimulatedStreams
+
+BLOCKS_FRAMES = (64, 128, 256, 512, 1024)
+RATE_HZ = 48_000
+PPM = 80.0
+SETTLE_S = 0.5  # the first half second fills rings and may count
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding: state is ok, warn (works, but worse than it could) or fail (does not work)."""
+
+    what: str
+    state: str
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class BlockTrial:
+    """One block size on simulated devices: what went wrong, and the sound in flight between the devices."""
+
+    block_frames: int
+    stable: bool
+    xruns: int
+    in_flight_ms: float
+    load: float
+    block_max_ms: float
+
+
+def examine(seconds: float, as_json: bool) -> int:
+    """Run all checks and block trials of `seconds` each, print them; return 1 if something fails, else 0."""
+    with StatusLine() as line:
+        checks = []
+        for check in CHECKS:
+            line.show(f"checking {check.__name__.removeprefix('check_').replace('_', ' ')}")
+            checks.append(check())
+        trials = []
+        for block_frames in BLOCKS_FRAMES:
+            line.show(f"running {seconds:g} s with blocks of {block_frames} frames")
+            trials.append(try_block(block_frames, seconds))
+    stable = recommended_block(trials)
+    if stable is None:
+        checks.append(
+            Check("Block size", "fail", "no block size ran without a gap", "end other programs and try again")
+        )
+    else:
+        found = f"{stable} frames ({1e3 * stable / RATE_HZ:.1f} ms) is the smallest that ran without a gap"
+        checks.append(Check("Block size", "ok", found, f"set audio.block_frames = {stable}, or use --block {stable}"))
+    failed = any(check.state == "fail" for check in checks)
+    if as_json:
+        result = {
+            "checks": [dataclasses.asdict(check) for check in checks],
+            "blocks": [dataclasses.asdict(trial) for trial in trials],
+            "recommended_block_frames": stable,
+        }
+        print(json.dumps(result))
+        return int(failed)
+    for check in checks:
+        print(f"{check.state:<5} {check.what:<20} {check.found}")
+        if check.advice:
+            print(f"      {'':<20} -> {check.advice}")
+    print("\nblock  stable  xruns  in flight  load  slowest block")
+    for trial in trials:
+        print(f"{trial.block_frames:>5}  {'yes' if trial.stable else 'no':<6}  {trial.xruns:>5}  "
+              f"{trial.in_flight_ms:>6.1f} ms  {trial.load:4.0%}  {trial.block_max_ms:.1f} ms")  # fmt: skip
+    return int(failed)
+
+
+def recommended_block(trials: list[BlockTrial]) -> int | None:
+    """Return the smallest block that is stable with all larger ones, None if there is none."""
+    best = None
+    for trial in sorted(trials, key=lambda trial: -trial.block_frames):
+        if not trial.stable:
+            break
+        best = trial.block_frames
+    return best
+
+
+def try_block(block_frames: int, seconds: float) -> BlockTrial:
+    """Run the live path on simulated devices with such blocks for so long."""
+    import numpy as np
+
+    from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
+    from rtvc.engine.live import LiveSession
+    from rtvc.engine.params import to_vector
+
+    tone = (0.1 * np.sin(2 * np.pi * 150 / RATE_HZ * np.arange(RATE_HZ))).astype(np.float32)
+    source = np.tile(tone, int(seconds + SETTLE_S) + 1)
+
+    def open_streams(link: NDArray[np.int64]) -> SimulatedStreams:
+        microphone = SimulatedClock(RATE_HZ, PPM, block_frames=block_frames)
+        return SimulatedStreams(
+            link, source, microphone, SimulatedClock(RATE_HZ, block_frames=block_frames), keep=False
+        )
+
+    with LiveSession(open_streams, to_vector({"pitch.semitones": 4})) as session:
+        time.sleep(SETTLE_S)
+        before = session.status()
+        time.sleep(seconds)
+        after = session.status()
+    xruns = after.xruns - before.xruns
+    lost = after.lost_capture_frames - before.lost_capture_frames + after.dropped_frames - before.dropped_frames
+    stable = after.state == "running" and not xruns and not lost
+    return BlockTrial(
+        block_frames, stable, xruns, round(after.in_flight_ms, 2), round(after.load, 3), round(after.block_max_ms, 2)
+    )
+
+
+def check_python() -> Check:
+    """Python's version and width."""
+    found = f"{platform.python_version()}, {8 * ctypes.sizeof(ctypes.c_void_p)} bit, {platform.platform()}"
+    if sys.version_info < (3, 11) or ctypes.sizeof(ctypes.c_void_p) < 8:
+        return Check("Python", "fail", found, "install a 64-bit Python 3.11 or newer")
+    return Check("Python", "ok", found)
+
+
+def check_numba_cache() -> Check:
+    """Whether compiled kernels can be kept from one start to the next."""
+    import numba
+
+    import rtvc.kernels.ring as some_kernel
+
+    path = some_kernel.ring_push.stats.cache_path
+    found = f"Numba {numba.__version__}, cache in {path}"
+    if not os.access(path if os.path.isdir(path) else os.path.dirname(path), os.W_OK):
+        return Check("Numba cache", "warn", found, "let it be written, or set NUMBA_CACHE_DIR; each start compiles")
+    return Check("Numba cache", "ok", found)
+
+
+def check_soundfile() -> Check:
+    """The library that reads and writes audio files."""
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:
+        return Check(
+            "Audio files", "fail", str(error), _install("libsndfile1", "pip install --force-reinstall soundfile")
+        )
+    return Check("Audio files", "ok", str(soundfile.__libsndfile_version__))
+
+
+def check_portaudio() -> Check:
+    """The library that reaches sound cards where no own backend does."""
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:
+        return Check(
+            "PortAudio", "fail", str(error), _install("libportaudio2", "pip install --force-reinstall sounddevice")
+        )
+    hosts = ", ".join(host["name"] for host in sounddevice.query_hostapis()) or "no host API"
+    return Check("PortAudio", "ok", f"{sounddevice.get_portaudio_version()[1]}; {hosts}")
+
+
+def _install(package: str, elsewhere: str) -> str:
+    """Return how to install a system library: by Debian's name on Linux, by pip elsewhere."""
+    return f"sudo apt-get install {package}" if sys.platform == "linux" else elsewhere
+
+
+def check_realtime() -> Check:
+    """Whether the engine may ask for real-time scheduling."""
+    if not hasattr(os, "sched_setscheduler"):
+        return Check("Real-time priority", "ok", "asked for from the system when the engine starts")
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError as error:
+        advice = "add '@audio - rtprio 20' to /etc/security/limits.d/audio.conf, join group audio, log in again"
+        return Check("Real-time priority", "warn", f"not allowed: {error.strerror}", advice)
+    os.sched_setscheduler(0, *before)
+    return Check("Real-time priority", "ok", "allowed")
+
+
+CHECKS: tuple[Callable[[], Check], ...] = (
+    check_python,
+    check_numba_cache,
+    check_soundfile,
+    check_portaudio,
+    check_realtime,
+)

@@ -1,0 +1,311 @@
+"""A live session: devices, link, engine process and the watch over them, seen from the control process.
+
+The watch looks every WATCH_S: an engine that died or hangs is replaced by a fresh one (the link plays silence
+meanwhile, never the raw voice); a device that went away is closed and opened again as soon as it is back. Nothing
+here touches samples, so a busy or stopped control process never disturbs the sound.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from multiprocessing.shared_memory import SharedMemory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.audio import link as fields
+from rtvc.audio.backend import DeviceError, Streams
+
+from . import worker
+from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
+from .worker import WorkerSettings
+
+WATCH_S = 0.05
+HUNG_S = 1.0
+WARM_UP_S = 120.0  # the very first start compiles every kernel
+REOPEN_S = 0.5
+ONE_CLOCK_MARGIN_S = 0.001
+TWO_CLOCKS_MARGIN_S = 0.004
+MAX_AGE_S = 0.4
+
+OpenStreams = Callable[[NDArray[np.int64]], Streams]
+
+
+@dataclass(frozen=True)
+class LiveStatus:
+    """What a session tells about itself; every number is measured, not configured."""
+
+    state: str  # starting, running, waiting for devices, restarting engine, stopped, failed
+    voice_delay_ms: float  # the engine's declared delay
+    in_flight_ms: float  # sound between the two devices
+    target_ms: float
+    device_ms: tuple[float, float] | None  # what the host says its own buffers hold
+    capture_rate_hz: int
+    playback_rate_hz: int
+    block_frames: int
+    xruns: int  # times the engine's sound ran out
+    device_xruns: int  # times the host API reported trouble of its own
+    lost_capture_frames: int
+    cuts: int
+    dropped_frames: int
+    engine_restarts: int
+    device_reopens: int
+    drift_ppm: float
+    load: float  # share of one core the engine used lately
+    block_max_ms: float
+    in_peak_dbfs: float
+    out_peak_dbfs: float
+    own_hz: float
+    realtime: bool
+    applied_rev: int
+    applied_sample: int
+    message: str = ""
+
+
+@dataclass
+class _Shared:
+    """One shared memory block and its NumPy view."""
+
+    memory: SharedMemory
+    view: NDArray[Any] = field(repr=False)
+
+    @classmethod
+    def make(cls, size: int, shape: int, dtype: type) -> _Shared:
+        memory = SharedMemory(create=True, size=size)
+        view: NDArray[Any] = np.ndarray((shape,), dtype, memory.buf)
+        view[:] = 0
+        return cls(memory, view)
+
+    def free(self) -> None:
+        del self.view
+        self.memory.close()
+        self.memory.unlink()
+
+
+def engine_context() -> multiprocessing.context.BaseContext:
+    """Return how engine processes are made: forked from a warm server on Linux, spawned elsewhere.
+
+    The server has every kernel loaded, so a replacement engine serves within a fraction of a second.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["rtvc.engine.warm"])
+    return context
+
+
+class LiveSession:
+    """Microphone in, other voice out, until stopped. Use as a context manager."""
+
+    def __init__(self, open_streams: OpenStreams, values: NDArray[np.float64]) -> None:
+        """open_streams opens both devices on the link it is given (see `rtvc.audio.backend`).
+
+        It is called again after a device was lost, and may raise DeviceError while there is none.
+        """
+        self._open_streams = open_streams
+        self._values = values.copy()
+        self._context = engine_context()
+        self._streams: Streams | None = None
+        self._process: BaseProcess | None = None
+        self._watch: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._state, self._message = "stopped", ""
+        self._restarts = self._reopens = 0
+        self._known_epoch = 0
+
+    def __enter__(self) -> LiveSession:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Open devices, start the engine, let sound run.
+
+        Raises DeviceError if the devices cannot be opened, RuntimeError if the engine does not come up.
+        """
+        self._link = _Shared.make(fields.LINK_BYTES, fields.LINK_INT64, np.int64)
+        self._params = _Shared.make(PARAM_BYTES, PARAM_INT64, np.int64)
+        self._stats = _Shared.make(worker.STATS * 8, worker.STATS, np.float64)
+        self._state = "starting"
+        self._stopping.clear()
+        write_params(self._params.view, self._values)
+        try:
+            self._streams = self._open_streams(self._link.view)
+            self._start_engine()
+            self._await_engine()
+            self._streams.start()
+        except BaseException:
+            self.stop()
+            raise
+        self._state = "running"
+        self._watch = threading.Thread(target=self._watch_over, name="live-watch", daemon=True)
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Stop sound and engine and give devices and memory back. May be called twice."""
+        self._stopping.set()
+        if self._watch:
+            self._watch.join()
+            self._watch = None
+        if self._streams:
+            self._streams.close()
+            self._streams = None
+        if self._process:
+            self._link.view[fields.ENGINE_STOP] = 1
+            self._process.join(2.0)
+            self._kill_engine()
+        for shared in ("_link", "_params", "_stats"):
+            if hasattr(self, shared):
+                getattr(self, shared).free()
+                delattr(self, shared)
+        self._state = "stopped"
+
+    def set(self, values: NDArray[np.float64]) -> int:
+        """Make the engine take over values (float64[len(PARAMS)]) as one change; return its revision."""
+        with self._lock:
+            self._values = values.copy()
+            return int(write_params(self._params.view, self._values))
+
+    def status(self) -> LiveStatus:
+        """Return the session's state and counters."""
+        if not hasattr(self, "_link"):
+            return _STOPPED
+        link, stats, params = self._link.view, self._stats.view, self._params.view
+        from .engine import ENGINE_RATE_HZ, LIMITER_FRAMES, DspVoice
+
+        return LiveStatus(
+            state=self._state,
+            voice_delay_ms=1e3 * (DspVoice.delay_frames + LIMITER_FRAMES) / ENGINE_RATE_HZ,
+            in_flight_ms=float(stats[worker.STAT_IN_FLIGHT_MS]),
+            target_ms=float(stats[worker.STAT_TARGET_MS]),
+            device_ms=self._streams.latency_ms() if self._streams else None,
+            capture_rate_hz=int(link[fields.CAPTURE_RATE_HZ]),
+            playback_rate_hz=int(link[fields.PLAYBACK_RATE_HZ]),
+            block_frames=self._streams.block_frames if self._streams else 0,
+            xruns=int(link[fields.PLAYBACK_XRUNS]),
+            device_xruns=int(link[fields.DEVICE_XRUNS]),
+            lost_capture_frames=int(link[fields.CAPTURE_LOST]),
+            cuts=int(stats[worker.STAT_CUTS]),
+            dropped_frames=int(stats[worker.STAT_DROPPED_FRAMES]),
+            engine_restarts=self._restarts,
+            device_reopens=self._reopens,
+            drift_ppm=float(stats[worker.STAT_DRIFT_PPM]),
+            load=float(stats[worker.STAT_LOAD]),
+            block_max_ms=float(stats[worker.STAT_BLOCK_MAX_MS]),
+            in_peak_dbfs=_dbfs(float(stats[worker.STAT_IN_PEAK])),
+            out_peak_dbfs=_dbfs(float(stats[worker.STAT_OUT_PEAK])),
+            own_hz=float(stats[worker.STAT_OWN_HZ]),
+            realtime=bool(stats[worker.STAT_REALTIME]),
+            applied_rev=int(params[APPLIED_REV]),
+            applied_sample=int(params[APPLIED_SAMPLE]),
+            message=self._message,
+        )
+
+    @property
+    def engine_pid(self) -> int | None:
+        """Return the engine's process id while there is one."""
+        return self._process.pid if self._process else None
+
+    def _start_engine(self) -> None:
+        assert self._streams is not None
+        one_clock = self._streams.duplex
+        self._link.view[fields.ENGINE_STATE] = 0
+        self._link.view[fields.ENGINE_STOP] = 0
+        self._known_epoch = int(self._link.view[fields.ENGINE_EPOCH])
+        settings = WorkerSettings(
+            self._link.memory.name,
+            self._params.memory.name,
+            self._stats.memory.name,
+            one_clock,
+            ONE_CLOCK_MARGIN_S if one_clock else TWO_CLOCKS_MARGIN_S,
+            MAX_AGE_S,
+        )
+        process = self._context.Process(target=worker.serve, args=(settings,), name="rtvc-engine", daemon=True)  # type: ignore[attr-defined]
+        try:
+            process.start()
+        except (OSError, EOFError) as error:
+            raise RuntimeError("the engine process cannot be started; run `rtvc doctor` to see why") from error
+        self._process = process
+        self._engine_since_s = time.perf_counter()
+
+    def _await_engine(self) -> None:
+        deadline_s = time.perf_counter() + WARM_UP_S
+        while self._link.view[fields.ENGINE_STATE] != worker.STATE_RUNNING:
+            if not self._process or not self._process.is_alive():
+                raise RuntimeError("the engine process ended while starting; run `rtvc doctor` to see why")
+            if time.perf_counter() > deadline_s:
+                raise RuntimeError(f"the engine did not come up within {WARM_UP_S:.0f} s")
+            time.sleep(0.005)
+
+    def _kill_engine(self) -> None:
+        if self._process:
+            if self._process.is_alive():
+                self._process.kill()
+            self._process.join()
+            self._process = None
+
+    def _watch_over(self) -> None:
+        while not self._stopping.wait(WATCH_S):
+            if self._engine_failed():
+                self._restarts += 1
+                self._state = "restarting engine"
+                self._kill_engine()
+                self._start_engine()
+            elif self._streams is None or (lost := self._streams.failure()):
+                self._replace_streams(lost if self._streams else self._message)
+            elif self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING:
+                self._state, self._message = "running", ""
+
+    def _engine_failed(self) -> bool:
+        if not self._process or not self._process.is_alive():
+            self._message = "the engine process died and was replaced"
+            return True
+        link = self._link.view
+        if link[fields.ENGINE_STATE] == worker.STATE_RUNNING:
+            silent_s = (time.perf_counter_ns() - int(link[fields.ENGINE_ALIVE_NS])) * 1e-9
+            if silent_s > HUNG_S and time.perf_counter() - self._engine_since_s > HUNG_S:
+                self._message = f"the engine process hung for {silent_s:.1f} s and was replaced"
+                return True
+        return False
+
+    def _replace_streams(self, reason: str) -> None:
+        """Close what was lost, try to open it again, and give the engine a fresh start on the new clocks."""
+        self._state, self._message = "waiting for devices", reason
+        if self._streams:
+            self._streams.close()
+            self._streams = None
+        try:
+            self._streams = self._open_streams(self._link.view)
+            self._link.view[fields.CAPTURE : fields.CAPTURE + 16] = 0
+            self._link.view[fields.ENGINE_STOP] = 1
+            if self._process:
+                self._process.join(1.0)
+            self._kill_engine()
+            self._start_engine()
+            self._await_engine()
+            self._streams.start()
+        except (DeviceError, RuntimeError) as error:
+            self._message = str(error)
+            if self._streams:
+                self._streams.close()
+                self._streams = None
+            self._stopping.wait(REOPEN_S)
+            return
+        self._reopens += 1
+
+
+def _dbfs(peak: float) -> float:
+    return round(20.0 * float(np.log10(max(peak, 1e-6))), 1)
+
+
+_STOPPED = LiveStatus("stopped", 0, 0, 0, None, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -120, -120, 0, False, 0, 0)

@@ -1,0 +1,186 @@
+"""The engine process: one thread, one pump, no Python garbage collector, real-time priority where allowed.
+
+It attaches to the link and the parameter block by name, warms every kernel, then serves until told to stop or
+until its parent is gone. What it has to say goes out as numbers in a stats block; it never logs and never waits
+for anybody. Between blocks it sleeps until the next one is due.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.shared_memory import SharedMemory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.audio import link as fields
+
+from .engine import Engine
+from .param_block import PARAM_INT64, confirm_params, read_params
+from .params import default_values
+from .pump import Pump
+
+POLL_S = 0.0005
+HEARTBEAT_S = 0.05
+FIFO_PRIORITY = 10
+STATE_WARMING, STATE_RUNNING, STATE_FAILED = 1, 2, 3
+
+# float64 words of the stats block, written by the engine, read by anybody
+(
+    STAT_IN_FLIGHT_MS,
+    STAT_DRIFT_PPM,
+    STAT_LOAD,
+    STAT_BLOCK_MAX_MS,
+    STAT_CUTS,
+    STAT_DROPPED_FRAMES,
+    STAT_DEEPER,
+    STAT_REPLACED,
+    STAT_FRAMES,
+    STAT_OWN_HZ,
+    STAT_IN_PEAK,
+    STAT_OUT_PEAK,
+    STAT_REALTIME,
+    STAT_TARGET_MS,
+) = range(14)
+STATS = 32
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What an engine process needs to know: names of shared memory and how to run the pump."""
+
+    link: str
+    params: str
+    stats: str
+    one_clock: bool
+    margin_s: float
+    max_age_s: float
+
+
+def warm_up() -> None:
+    """Load or compile every kernel of the audio path, by running sound through a private link."""
+    link = fields.link_memory()
+    link[fields.CAPTURE_RATE_HZ] = link[fields.PLAYBACK_RATE_HZ] = 48000
+    link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 1
+    pump = Pump(link, Engine(), 0.001, 0.4, True)
+    block = (0.1 * np.sin(0.02 * np.arange(2048))).astype(np.float32)
+    for i in range(40):
+        fields.link_capture(link, block[:256], 256, 1 + i * 5_333_333)
+        fields.link_playback(link, np.zeros(256, np.float32), 256, 1 + i * 5_333_333)
+        pump.in_flight_s = 9.0 if i == 39 else pump.in_flight_s  # the last block counts as too old
+        pump.step(i * 0.005333)
+
+
+def _ask_for_realtime() -> bool:
+    """Ask the system for real-time scheduling of this process; go on without where it says no."""
+    if hasattr(os, "sched_setscheduler"):
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(FIFO_PRIORITY))
+        except OSError:
+            return False
+        return True
+    if sys.platform == "win32":
+        import ctypes
+
+        task = ctypes.c_uint32(0)
+        return bool(ctypes.windll.avrt.AvSetMmThreadCharacteristicsW("Pro Audio", ctypes.byref(task)))
+    return False
+
+
+def serve(settings: WorkerSettings) -> None:
+    """Run an engine on the named shared memory until ENGINE_STOP is set or the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    shared = [SharedMemory(name) for name in (settings.link, settings.params, settings.stats)]
+    link: NDArray[np.int64] = np.ndarray((fields.LINK_INT64,), np.int64, shared[0].buf)
+    params: NDArray[np.int64] = np.ndarray((PARAM_INT64,), np.int64, shared[1].buf)
+    stats: NDArray[np.float64] = np.ndarray((STATS,), np.float64, shared[2].buf)
+    link[fields.ENGINE_STATE] = STATE_WARMING
+    warm_up()
+    _Server(link, params, stats, settings).run()
+    del link, params, stats
+    for memory in shared:
+        memory.close()
+
+
+class _Server:
+    """The loop and its bookkeeping."""
+
+    def __init__(
+        self,
+        link: NDArray[np.int64],
+        params: NDArray[np.int64],
+        stats: NDArray[np.float64],
+        settings: WorkerSettings,
+    ) -> None:
+        self._link, self._params, self._stats = link, params, stats
+        self._values = default_values()
+        self._rev = 0
+        self._engine = Engine()
+        self._take_params()
+        self._engine.reset()
+        self._pump = Pump(link, self._engine, settings.margin_s, settings.max_age_s, settings.one_clock)
+        self._block_s = 0.0
+
+    def run(self) -> None:
+        link = self._link
+        self._stats[STAT_REALTIME] = _ask_for_realtime()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        parent = parent_process()
+        link[fields.ENGINE_EPOCH] += 1
+        link[fields.ENGINE_STATE] = STATE_RUNNING
+        beat_s = 0.0
+        busy_s = 0.0
+        while not link[fields.ENGINE_STOP]:
+            begin_s = time.perf_counter()
+            self._take_params()
+            moved = self._pump.step(begin_s)
+            end_s = time.perf_counter()
+            if moved:
+                busy_s += end_s - begin_s
+                self._block_s = max(self._block_s, end_s - begin_s)
+            if end_s - beat_s > HEARTBEAT_S:
+                link[fields.ENGINE_ALIVE_NS] = time.perf_counter_ns()
+                self._report(busy_s / (end_s - beat_s) if beat_s else 0.0)
+                beat_s, busy_s = end_s, 0.0
+                if parent is not None and not parent.is_alive():
+                    return
+            time.sleep(self._wait_s(end_s))
+
+    def _take_params(self) -> None:
+        rev = read_params(self._params, self._values, self._rev)
+        if rev != self._rev:
+            self._rev = rev
+            self._engine.set(self._values)
+            confirm_params(self._params, rev, self._engine.sample)
+
+    def _wait_s(self, now_s: float) -> float:
+        """Return how long to sleep: up to the next capture callback, then in small steps until it has come."""
+        clock = fields.CAPTURE
+        due_s = self._link[clock + fields.CLOCK_TIME_NS] * 1e-9
+        due_s += self._link[clock + fields.CLOCK_BLOCK_MAX] / self._link[fields.CAPTURE_RATE_HZ]
+        return float(min(max(due_s - now_s, POLL_S), 0.02))
+
+    def _report(self, load: float) -> None:
+        stats, pump = self._stats, self._pump
+        stats[STAT_IN_FLIGHT_MS] = 1e3 * pump.in_flight_s
+        stats[STAT_TARGET_MS] = 1e3 * pump.target_s()
+        stats[STAT_DRIFT_PPM] = 1e6 * pump.drift.correction
+        stats[STAT_LOAD] = load
+        stats[STAT_BLOCK_MAX_MS] = 1e3 * self._block_s
+        stats[STAT_CUTS] = pump.counters.cuts
+        stats[STAT_DROPPED_FRAMES] = pump.counters.dropped_frames
+        stats[STAT_DEEPER] = pump.counters.deeper
+        stats[STAT_OWN_HZ] = self._engine.own_hz
+        stats[STAT_IN_PEAK], stats[STAT_OUT_PEAK] = pump.in_peak, pump.out_peak
+        pump.in_peak = pump.out_peak = 0.0
+        counters = self._engine.counters
+        stats[STAT_REPLACED] = counters["replaced_samples"]
+        stats[STAT_FRAMES] = counters["frames"]
