@@ -4,10 +4,11 @@ Liftering keeps the cepstrum's quefrencies up to `order` samples: the log spectr
 harmonics the curve sinks with the valleys. The true envelope lifts that curve onto the harmonics' peaks: what
 stands out above the curve is smoothed in the same way and added, again and again, until no peak stands out by
 more than TOLERANCE_DB. Each step goes half-way to the highest peak: 4 or 5 steps for speech where the plain sum
-needs more than 12, to the same curve at the peaks within 1 dB. `envelope_order` gives the highest order that
+needs 12 and more, to the same curve at the peaks within 1 dB. `envelope_order` gives the highest order that
 cannot follow single harmonics: half the pitch period.
 
-Against a vowel's known response, at its harmonics: 1.2 dB rms; the two lowest, next to the hole at 0 Hz, up to 5.5 dB.
+Against a vowel's known response at its harmonics, windows of 3 or 4 periods: 1.2 dB rms; the two lowest, next to the
+hole at 0 Hz, up to 5.5 dB.
 
 Units: powers in, natural log of power out (1 is 4.34 dB). Power 100 dB below the frame's peak and less counts as
 that. Nothing is kept from frame to frame; a plan holds scratch memory, so two threads must not share one.

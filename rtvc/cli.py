@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _on_terminate(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; let everything be given back
     raise SystemExit(143)
 
 
@@ -167,7 +168,7 @@ def _warn(messages: Sequence[str]) -> None:
 def _live_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--capture", metavar="DEVICE", help="microphone: a part of its name, or its id")
     parser.add_argument("--playback", metavar="DEVICE", help="with --no-virtual-mic: where the voice is played")
-    parser.add_argument("--host", help="host API, such as pipewire, pulse, jack, wasapi (best one present)")
+    parser.add_argument("--host", help="host, such as pipewire, pulse, jack, wasapi (best one present)")
     parser.add_argument("--rate", type=int, metavar="HZ", help="rate of the devices (48000)")
     parser.add_argument("--block", type=int, metavar="FRAMES", help="frames a block (256)")
     parser.add_argument("--no-virtual-mic", action="store_true", help="play to a device instead")
@@ -176,9 +177,20 @@ def _live_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _live(args: argparse.Namespace) -> int:
-    from rtvc.live_view import run_live
+    from rtvc.live_view import choice_from, run_live
 
-    return run_live(args, _sound(args), load_settings())
+    asked = {
+        "capture": args.capture,
+        "playback": args.playback,
+        "host": args.host,
+        "rate_hz": args.rate,
+        "block_frames": args.block,
+        "virtual_mic": False if args.no_virtual_mic else None,
+        "seconds": args.seconds,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    choice = dataclasses.replace(choice_from(load_settings()), as_json=args.json, **given)
+    return run_live(choice, _sound(args))
 
 
 # rtvc convert
@@ -238,20 +250,22 @@ def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
 
 
 def _devices_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print a JSON object a device")
+    parser.add_argument("--host", help="host to ask, such as pipewire, pulse, jack, alsa (best one present)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _devices(args: argparse.Namespace) -> int:
-    from rtvc.audio.devices import list_devices
+    from rtvc.audio.devices import best_host, list_devices
 
-    devices = list_devices()
-    for device in devices:
-        if args.json:
-            _print_json(device)
-        else:
-            print(device)
+    host = args.host or best_host().name
+    devices = list_devices(host)
+    if args.json:
+        _print_json({"host": host, "devices": [device._asdict() for device in devices]})
+    for device in () if args.json else devices:
+        mark = "*" if device.default else " "
+        print(f"{mark} {device.kind:<9} {device.name:<40} {device.channels:>2} ch {device.rate_hz:>6} Hz  {device.id}")
     if not devices:
-        _warn(["no audio device found; rtvc doctor says what is missing"])
+        _warn([f"{host} has no audio device; rtvc doctor says what is missing"])
     return 0 if devices else 1
 
 
@@ -358,7 +372,12 @@ COMMANDS = {
         _convert,
         sound=True,
     ),
-    "devices": Command("list audio devices", "  rtvc devices\n  rtvc devices --json", _devices_arguments, _devices),
+    "devices": Command(
+        "list audio devices; * marks the default",
+        "  rtvc devices\n  rtvc devices --host alsa --json",
+        _devices_arguments,
+        _devices,
+    ),
     "presets": Command(
         "list, show, save and delete presets",
         "  rtvc presets\n"

@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rtvc.audio.backend import DeviceError
 from rtvc.audio.files import AudioFileError, AudioReader, AudioWriter
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
-from rtvc.config import write_text_atomically
+from rtvc.config import load_settings, write_text_atomically
 from rtvc.engine.engine import Engine
 from rtvc.engine.live import LiveSession, LiveStatus
 from rtvc.engine.voice import ENGINE_RATE_HZ
@@ -133,11 +134,11 @@ def _lags(reference: NDArray[np.float32], heard: NDArray[np.float32]) -> list[in
 
 def run_demo(out: Path, values: NDArray[np.float64], simulated: bool) -> int:
     """Run the demo with the sound that values describe; return the exit code."""
-    if not simulated and _has_sound_card():
-        from rtvc.live_view import run_live_by_default
-
-        print("Speak: your voice goes to the virtual microphone. Ctrl-C ends it.")
-        return run_live_by_default(values)
+    if not simulated:
+        try:
+            return _go_live(values)
+        except DeviceError as error:
+            print(f"{error}\nSo simulated devices and a recorded voice it is.\n")
     source = read_voice(sample_path())
     with StatusLine() as line:
         run = run_live_path(source, values, line)
@@ -145,10 +146,12 @@ def run_demo(out: Path, values: NDArray[np.float64], simulated: bool) -> int:
     return 0
 
 
-def _has_sound_card() -> bool:
-    from rtvc.audio.devices import list_devices
+def _go_live(values: NDArray[np.float64]) -> int:
+    """Run the user's own live session. Raises DeviceError where there are no devices."""
+    from rtvc.live_view import choice_from, run_live
 
-    return bool(list_devices())
+    print("Speak: your voice goes to the virtual microphone. Ctrl-C ends it.")
+    return run_live(choice_from(load_settings()), values)
 
 
 def _write(out: Path, source: NDArray[np.float32], run: LiveRun) -> None:

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 BLOCKS_FRAMES = (64, 128, 256, 512, 1024)
 RATE_HZ = 48_000
 PPM = 80.0
+_ASK_PORTAUDIO = """
+import sounddevice
+hosts = ", ".join(host["name"] for host in sounddevice.query_hostapis()) or "no host API"
+print(sounddevice.get_portaudio_version()[1].split(",")[0] + ": " + hosts)
+"""
 SETTLE_S = 0.5  # the first half second fills rings and may count
 
 
@@ -168,19 +174,60 @@ def check_soundfile() -> Check:
 
 def check_portaudio() -> Check:
     """The library that reaches sound cards where no own backend does."""
-    try:
-        import sounddevice
-    except (ImportError, OSError) as error:
+    # in a process of its own: PortAudio ends the process if a JACK server it joined goes away
+    command = [sys.executable, "-c", _ASK_PORTAUDIO]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode == 0:
+        return Check("PortAudio", "ok", result.stdout.strip())
+    found = (result.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    if sys.platform == "linux":  # sound servers are reached without it
+        return Check("PortAudio", "warn", found, "sudo apt-get install libportaudio2 (for ALSA without a sound server)")
+    return Check("PortAudio", "fail", found, "pip install --force-reinstall sounddevice")
+
+
+def check_audio_server() -> Check:
+    """The host that live sound would go through."""
+    from rtvc.audio.devices import best_host
+
+    host = best_host()
+    if host.name == "alsa":
         return Check(
-            "PortAudio", "fail", str(error), _install("libportaudio2", "pip install --force-reinstall sounddevice")
+            "Audio server", "warn", host.reason, "start PipeWire or PulseAudio: sudo apt-get install pipewire-pulse"
         )
-    hosts = ", ".join(host["name"] for host in sounddevice.query_hostapis()) or "no host API"
-    return Check("PortAudio", "ok", f"{sounddevice.get_portaudio_version()[1]}; {hosts}")
+    return Check("Audio server", "ok", f"{host.name}: {host.reason}")
 
 
-def _install(package: str, elsewhere: str) -> str:
-    """Return how to install a system library: by Debian's name on Linux, by pip elsewhere."""
-    return f"sudo apt-get install {package}" if sys.platform == "linux" else elsewhere
+def check_devices() -> Check:
+    """Microphones and loudspeakers of that host."""
+    from rtvc.audio.backend import DeviceError
+    from rtvc.audio.devices import list_devices
+
+    try:
+        kinds = [device.kind for device in list_devices()]
+    except DeviceError as error:
+        return Check("Devices", "warn", str(error), "files can be converted; live sound needs a microphone")
+    found = f"{kinds.count('capture')} to capture from, {kinds.count('playback')} to play to"
+    if "capture" not in kinds:
+        return Check("Devices", "warn", found, "plug in a microphone; files can be converted without")
+    return Check("Devices", "ok", found)
+
+
+def check_virtual_microphone() -> Check:
+    """Whether calls can record the converted voice; what a crash left is cleared away."""
+    from rtvc.audio.backend import DeviceError
+    from rtvc.audio.devices import best_host, list_devices
+    from rtvc.audio.virtual_mic import find_cable, remove_leftovers
+
+    host = best_host().name
+    try:
+        if host in ("pulse", "pipewire"):
+            gone = remove_leftovers()
+            found = f"{host} makes one while rtvc live runs" + (f"; removed {', '.join(gone)}" if gone else "")
+        else:
+            found = find_cable(list_devices(host), sys.platform).name
+    except DeviceError as error:
+        return Check("Virtual microphone", "warn", "none", str(error))
+    return Check("Virtual microphone", "ok", found)
 
 
 def check_realtime() -> Check:
@@ -202,5 +249,8 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     check_numba_cache,
     check_soundfile,
     check_portaudio,
+    check_audio_server,
+    check_devices,
+    check_virtual_microphone,
     check_realtime,
 )

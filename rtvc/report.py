@@ -48,7 +48,7 @@ def spectrogram(x: NDArray[np.float32], rate_hz: int) -> NDArray[np.float64]:
     """Return the log-spectrogram of x (float32[n]) in dB, float64[HEIGHT, WIDTH], row 0 at HIGH_HZ."""
     size = 1 << round(np.log2(rate_hz * WINDOW_MS / 1000.0))
     padded = np.concatenate([x, np.zeros(size, x.dtype)])
-    starts = np.linspace(0, max(1, len(padded) - size), WIDTH).astype(np.int64)
+    starts = np.linspace(0, len(padded) - size, WIDTH).astype(np.int64)
     window = np.hanning(size)
     power = np.empty((size // 2 + 1, WIDTH))
     for column, start in enumerate(starts):

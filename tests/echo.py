@@ -1,8 +1,8 @@
 """The smallest engine: what comes in goes out, with no delay of its own. For measuring the devices around it.
 
-As a program, `python -m tests.echo CAPTURE PLAYBACK SECONDS [RATE BLOCK PRIME]` runs it between two device ids and prints the
-link's counters as JSON. While playback waits for sound, all but the newest frames are dropped, so the delay is the
-same after every start.
+As a program, `python -m tests.echo CAPTURE PLAYBACK SECONDS [RATE BLOCK PRIME]` runs it between two device ids. It says
+"running", "lost WHY" when a device goes away, "running" again when it is back, and at last the link's counters as JSON.
+While playback waits for sound, all but the newest frames are dropped, so the delay is the same after every start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from rtvc.audio import link as fields
-from rtvc.audio.backend import Streams, open_streams
+from rtvc.audio.backend import DeviceError, Streams, open_streams
 from rtvc.audio.link import capture_data, link_memory, playback_data
 from rtvc.kernels.ring import ring_fill, ring_pop, ring_push, ring_skip
 
@@ -83,7 +83,7 @@ def counters(link: NDArray[np.int64], streams: Streams) -> dict[str, object]:
 
 
 def main(capture: str, playback: str, seconds: str, rate: str = "48000", block: str = "256", prime: str = "0") -> None:
-    """Run the echo; every 50 ms look at the streams, and end early if they fail."""
+    """Run the echo; look at the streams every 50 ms and open them again when they fail."""
     link = link_memory()
     link[fields.PLAYBACK_PRIME] = int(prime)
     streams = open_streams(link.ctypes.data, capture, playback, int(rate), int(block))
@@ -92,11 +92,27 @@ def main(capture: str, playback: str, seconds: str, rate: str = "48000", block: 
         streams.start()
         print("running", flush=True)
         end = time.monotonic() + float(seconds)
-        while time.monotonic() < end and streams.failure() is None:
+        while time.monotonic() < end:
             time.sleep(0.05)
+            if lost := streams.failure():
+                print("lost", lost, flush=True)
+                streams.close()
+                streams = _reopen(link, capture, playback, int(rate), int(block))
+                print("running", flush=True)
         result = counters(link, streams) | {"cpu": round((time.process_time() - cpu_s) / float(seconds), 3)}
     streams.close()
     print(json.dumps(result))
+
+
+def _reopen(link: NDArray[np.int64], capture: str, playback: str, rate_hz: int, block_frames: int) -> Streams:
+    while True:
+        try:
+            streams = open_streams(link.ctypes.data, capture, playback, rate_hz, block_frames)
+        except DeviceError:
+            time.sleep(0.1)
+            continue
+        streams.start()
+        return streams
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A fake microphone and a listener for jackd: JACK clients `fake-mic` (plays a file) and `fake-call` (records).
 
-As a program, `python -m tests.jack_mic IN.raw OUT.raw`: it says "ready", waits for a line on stdin, plays IN (float32) once,
-writes what came meanwhile to OUT, says "done" and stays until stdin closes. Both clients count JACK's frame time, so
-sample i of OUT was heard in the very cycle that played sample i of IN.
+As a program, `python -m tests.jack_mic IN.raw OUT.raw`: it says "ready", waits for a line on stdin, plays IN (float32)
+once, writes what came meanwhile to OUT, says "done" and stays until stdin closes. Both clients count JACK's frame time,
+so sample i of OUT was heard in the very cycle that played sample i of IN.
 """
 
 from __future__ import annotations

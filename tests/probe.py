@@ -80,24 +80,15 @@ def delay(
     before: tuple[NDArray[np.float32], NDArray[np.float64]],
     after: tuple[NDArray[np.float32], NDArray[np.float64]],
 ) -> Delay:
-    """Return how much later the probe came in `after` than in `before`.
+    """Return how much later the probe came in `after` than in `before`; each is (recording, its chirps' times in s).
 
-    Each is (recording, arrival time in s of each of its chirps, from `chirps`). Chirps pair by their jittered
-    spacing: the shift of one list against the other with the least spread of delays wins.
+    A chirp pairs with the last one before it, so delays may be -5 to +290 ms: chirps are 300 ms apart at least.
     """
     (x, t_in), (y, t_out) = before, after
-    best: NDArray[np.float64] | None = None
-    for shift in range(-len(t_out) + 3, len(t_in) - 2):
-        first = max(0, shift)
-        n = min(len(t_in) - first, len(t_out) - (first - shift))
-        if n < 3:
-            continue
-        d = t_out[first - shift : first - shift + n] - t_in[first : first + n]
-        # a gap shifts later chirps, so judge by the middle half; prefer many pairs
-        spread = np.subtract(*np.percentile(d, (75, 25))) + 1e-4 / n
-        if best is None or spread < np.subtract(*np.percentile(best, (75, 25))) + 1e-4 / len(best):
-            best = d
-    if best is None:
+    last = np.searchsorted(t_in, t_out + 0.005) - 1
+    late_ms = (t_out - t_in[last])[last >= 0] * 1e3
+    late_ms = late_ms[late_ms < 290]
+    if len(late_ms) == 0:
         raise ValueError(f"{len(t_in)} and {len(t_out)} chirps do not pair")
-    d = best * 1e3
-    return Delay(float(np.median(d)), float(d.min()), float(d.max()), len(d), glitches(x), glitches(y))
+    spread = float(np.median(late_ms)), float(late_ms.min()), float(late_ms.max())
+    return Delay(*spread, len(late_ms), glitches(x), glitches(y))

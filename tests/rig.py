@@ -12,6 +12,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -53,7 +54,9 @@ class Server:
     env: dict[str, str]
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def spawn(self, *command: str, stdin: int = subprocess.DEVNULL, stdout: int | None = None) -> subprocess.Popen[bytes]:
+    def spawn(
+        self, *command: str, stdin: int = subprocess.DEVNULL, stdout: int | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a program in this server's environment that is killed with the test; its words go to a log."""
         with open(self.folder / f"{Path(command[0]).name}.log", "ab") as log:
             process = subprocess.Popen(
@@ -74,17 +77,47 @@ class Server:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout.strip()
 
+    @contextlib.contextmanager
+    def python(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run our own Python in this server's environment, with pipes for its lines; killed at the end."""
+        with (
+            open(self.folder / "python.log", "ab") as log,
+            subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", sys.executable, *arguments],
+                env=self.env,
+                cwd=Path(__file__).parents[1],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    @contextlib.contextmanager
+    def echo(self, capture: str, playback: str, seconds: float, *wishes: int) -> Iterator[subprocess.Popen[str]]:
+        """Run tests.echo between two devices; inside, sound is running. wishes: rate_hz, block_frames, prime."""
+        words = (capture, playback, str(seconds), *map(str, wishes))
+        with self.python("-m", "tests.echo", *words) as process:
+            assert process.stdout is not None
+            if process.stdout.readline() != "running\n":
+                raise RuntimeError((self.folder / "python.log").read_text()[-2000:])
+            yield process
+
     def names(self, what: str) -> list[str]:
         """Return the names of all "sources", "sinks" or "modules"."""
         return [line.split("\t")[1] for line in self.run("pactl", "list", "short", what).splitlines()]
 
-    def plug_in(self, name: str = "fake-mic") -> str:
+    def plug_in(self, name: str = "fake-mic", description: str = "") -> str:
         """Plug in the fake microphone that hears what is played into sink hwmic; return its module's number."""
         mono = ["channels=1", "channel_map=mono", "master_channel_map=mono"]
         return self.run(
             *("pactl", "load-module", "module-remap-source", "master=hwmic.monitor", f"source_name={name}"),
             *(mono if self.kind == "pipewire" else []),
-            f"source_properties=device.description={name}",
+            f"source_properties=device.description={description or name}",
         )
 
     def unplug(self, module: str) -> None:
@@ -208,8 +241,20 @@ def _server(kind: str) -> Iterator[Server]:
             server.kill()
 
 
+def _alsa_config() -> str:
+    """ALSA devices fake_mic, rtvc_sink (two devices) and loop (one device) that lead to the Pulse server."""
+    pcms = "".join(
+        f'pcm.{name} {{ type pulse device "{device}" hint {{ show on description "{name}" }} }}\n'
+        for name, device in (("fake_mic", "fake-mic"), ("rtvc_sink", "rtvc-sink"))
+    )
+    loop = 'pcm.loop { type asym capture.pcm "fake_mic" playback.pcm "rtvc_sink" hint { show on description "loop" } }\n'
+    return f"</usr/share/alsa/alsa.conf>\n{pcms}{loop}"
+
+
 def _start_pulseaudio(server: Server) -> None:
     folder = server.folder
+    (folder / "asound.conf").write_text(_alsa_config())
+    server.env["ALSA_CONFIG_PATH"] = str(folder / "asound.conf")
     (folder / "rig.pa").write_text("load-module module-native-protocol-unix auth-anonymous=1\n")
     (folder / "daemon.conf").write_text(
         "flat-volumes = no\ndefault-sample-rate = 48000\ndefault-sample-format = float32le\n"

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import ctypes
 import time
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,21 @@ START_S = 3.0  # the first callback may take so long: some hosts build graphs fi
 
 class DeviceError(RuntimeError):
     """A device cannot be opened, or was lost; the message names it and says what to do."""
+
+
+Kind = Literal["capture", "playback"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device of a host. rate_hz is its own rate; `default` marks the one the system would take."""
+
+    id: str
+    name: str
+    kind: Kind
+    channels: int
+    rate_hz: int
+    default: bool
 
 
 class Streams(Protocol):

@@ -17,7 +17,6 @@ import itertools
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,6 +36,7 @@ _PIPEWIRE_LIBRARIES = (
 _MAX_INPUTS = 8
 
 _library: C.CDLL | None = None
+_library_host = ""
 _serial = itertools.count(1)
 
 
@@ -55,13 +55,16 @@ def _find_library(host: str) -> str:
 
 def libjack(host: str) -> C.CDLL:
     """Load the JACK library for host "pipewire" or "jack", its symbols global. Raises DeviceError if missing."""
-    global _library  # noqa: PLW0603  (a library is loaded once)
+    global _library, _library_host  # noqa: PLW0603  (a library is loaded once)
+    if _library is not None and host != _library_host:
+        raise DeviceError(f"this process already uses the JACK library of {_library_host}: start it again for {host}")
     if _library is None:
         path = _find_library(host)
         try:
             _library = C.CDLL(path, mode=C.RTLD_GLOBAL)
         except OSError as error:
             raise DeviceError(f"{path} is missing: apt-get install libjack-jackd2-0") from error
+        _library_host = host
         for name in ("jack_client_open", "jack_port_register"):
             getattr(_library, name).restype = C.c_void_p
         _library.jack_get_client_name.restype = _library.jack_port_name.restype = C.c_char_p
@@ -125,7 +128,7 @@ class JackClient:
 
     def _names(self, flags: int) -> list[str]:
         found = self._lib.jack_get_ports(self.handle, None, _AUDIO, flags)
-        names = []
+        names: list[str] = []
         while found and found[len(names)]:
             names.append(found[len(names)].decode())
         self._lib.jack_free(found)
@@ -200,8 +203,8 @@ class JackStreams:
         self._context = context = np.zeros(callbacks.CONTEXT_WORDS, np.int64)
         context[callbacks.LINK] = link_address
         context[callbacks.INPUTS] = len(self._inputs)
-        context[callbacks.OUTPUT] = self._output.value
-        context[callbacks.INPUT : callbacks.INPUT + len(self._inputs)] = [port.value for port in self._inputs]
+        context[callbacks.OUTPUT] = self._output
+        context[callbacks.INPUT : callbacks.INPUT + len(self._inputs)] = self._inputs
         self._shutdown = context[callbacks.SHUTDOWN : callbacks.SHUTDOWN + 1]
         self._watch: StallWatch | None = None
         userdata = C.c_void_p(context.ctypes.data)
@@ -212,14 +215,14 @@ class JackStreams:
         ):
             setter(client.handle, C.c_void_p(callback.address), userdata)
 
-    def _port(self, name: str, direction: int) -> C.c_void_p:
+    def _port(self, name: str, direction: int) -> int:
         port = self._lib.jack_port_register(self._client.handle, name.encode(), _AUDIO, direction, 0)
         if not port:
             raise DeviceError(f"{self._client.host} gives us no port {name}")
-        return C.c_void_p(port)
+        return int(port)
 
-    def _port_name(self, port: C.c_void_p) -> str:
-        return str(self._lib.jack_port_name(port).decode())
+    def _port_name(self, port: int) -> str:
+        return str(self._lib.jack_port_name(C.c_void_p(port)).decode())
 
     def start(self) -> None:
         """Join the graph and connect."""
@@ -248,7 +251,7 @@ class JackStreams:
         if self._watch is None:
             return None
         for device, ports in zip(self._devices, (self._inputs, [self._output]), strict=True):
-            if not any(self._lib.jack_port_connected(port) for port in ports):
+            if not any(self._lib.jack_port_connected(C.c_void_p(port)) for port in ports):
                 return f"{device} went away"
         return self._watch.stalled()
 
@@ -258,6 +261,6 @@ class JackStreams:
             return None
         span, found = _LatencyRange(), []
         for port, mode in ((self._inputs[0], _CAPTURE_LATENCY), (self._output, _PLAYBACK_LATENCY)):
-            self._lib.jack_port_get_latency_range(port, mode, C.byref(span))
+            self._lib.jack_port_get_latency_range(C.c_void_p(port), mode, C.byref(span))
             found.append(span.max * 1e3 / int(self._link[PLAYBACK_RATE_HZ]))
         return found[0], found[1]

@@ -35,7 +35,7 @@ def jack_process(nframes, userdata):  # type: ignore[no-untyped-def]
     frames = min(np.int64(nframes), MIX_FRAMES)
     now = now_ns(link[SCRATCH_CAPTURE : SCRATCH_CAPTURE + 2])
     mix = context[MIX:].view(np.float32)
-    inputs = context[INPUTS]
+    inputs = int(context[INPUTS])
     scale = np.float32(1.0 / inputs)
     for k in range(inputs):
         x = carray(_get_buffer(pointer(context[INPUT + k]), nframes), (frames,), np.float32)

@@ -1,7 +1,7 @@
 """PulseAudio by its native asynchronous protocol, on libpulse's own thread.
 
-Both streams ask the server for small pieces. Capture comes a block at a time. Playback is asked for in half blocks, with
-one and a half queued in the server and no prebuffering (`pulse_callbacks` says what that gives after a stall).
+Both streams ask the server for small pieces. Capture comes a block at a time. Playback is asked for in half blocks,
+with one and a half queued in the server and no prebuffering (`pulse_callbacks` says what that gives after a stall).
 The server mixes channels but never resamples: each stream runs at its device's own rate. PA_STREAM_DONT_MOVE ends a
 stream whose device goes away, so a lost microphone is never quietly replaced by another one.
 Source: pulse/def.h and pulse/stream.h (pa_buffer_attr, PA_STREAM_EARLY_REQUESTS, PA_STREAM_ADJUST_LATENCY).

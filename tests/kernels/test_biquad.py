@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.signal import bilinear, butter, sosfilt
+
 from rtvc.kernels.biquad import (
     BiquadState,
     band_pass,
@@ -21,7 +23,6 @@ from rtvc.kernels.biquad import (
     low_shelf_into,
     peaking,
 )
-from scipy.signal import bilinear, butter, sosfilt
 
 RATE_HZ = 48000.0
 CASCADE = np.array(

@@ -6,8 +6,9 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from rtvc.kernels.decimate import DecimatorState, decimate, decimator_delay_frames, decimator_state
 from scipy.signal import firwin, freqz, lfilter, resample_poly
+
+from rtvc.kernels.decimate import DecimatorState, decimate, decimator_delay_frames, decimator_state
 
 
 def feed(state: DecimatorState, x: NDArray[np.float32]) -> NDArray[np.float32]:

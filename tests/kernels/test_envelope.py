@@ -20,8 +20,7 @@ from rtvc.kernels.envelope import (
 
 RATE_HZ = 16000
 N = 1024
-BIN_HZ = RATE_HZ / N
-HZ = np.arange(N // 2 + 1) * BIN_HZ
+HZ = np.asarray(np.fft.rfftfreq(N, 1 / RATE_HZ), np.float64)
 DB = 10 / np.log(10)
 
 FORMANTS_HZ = {"a": (730, 1090, 2440), "i": (270, 2290, 3010), "u": (300, 870, 2240)}
@@ -37,7 +36,7 @@ def resonator(vowel: str) -> NDArray[np.float64]:
 
 
 def response_db(vowel: str, hz: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 20 * np.log10(np.abs(freqz([1], resonator(vowel), hz, fs=RATE_HZ)[1]))
+    return np.asarray(20 * np.log10(np.abs(freqz([1], resonator(vowel), hz, fs=RATE_HZ)[1])))
 
 
 def sung(vowel: str, f0_hz: float) -> NDArray[np.float64]:
@@ -66,7 +65,7 @@ def envelopes_db(power: NDArray[np.float32], order: int) -> tuple[NDArray[np.flo
 def liftered_db(power: NDArray[np.float32], order: int) -> NDArray[np.float64]:
     cepstrum = np.fft.irfft(np.log(np.maximum(power.astype(np.float64), 1e-10 * power.max())))
     cepstrum[order + 1 : N - order] = 0
-    return DB * np.fft.rfft(cepstrum).real
+    return np.asarray(DB * np.fft.rfft(cepstrum).real)
 
 
 def test_the_order_is_half_the_pitch_period() -> None:
@@ -99,7 +98,7 @@ def test_the_vowels_own_response_is_kept_and_its_formants_stay_within_one_bin(vo
 def test_the_true_envelope_meets_the_harmonics(vowel: str, periods: int, f0_hz: int) -> None:
     power = power_of(sung(vowel, f0_hz), periods * RATE_HZ // f0_hz)
     _, true, iterations = envelopes_db(power, envelope_order(RATE_HZ, f0_hz))
-    harmonics_hz = np.arange(1, 5000 // f0_hz) * f0_hz
+    harmonics_hz = np.arange(1.0, 5000 // f0_hz) * f0_hz
     error = np.interp(harmonics_hz, HZ, true) - response_db(vowel, harmonics_hz)
     assert np.sqrt(np.mean(error**2)) <= 1.2
     assert np.abs(error[2:]).max() <= 2.5
@@ -125,7 +124,7 @@ def test_the_true_envelope_agrees_with_cheaptrick_within_2_db_rms(vowel: str, f0
     times = np.arange(x.size // 80) * 0.005
     cheap = pyworld.cheaptrick(x, np.full(times.size, float(f0_hz)), times, RATE_HZ, fft_size=N)[times.size // 2]
     _, true, _ = envelopes_db(power_of(x, 3 * RATE_HZ // f0_hz), envelope_order(RATE_HZ, f0_hz))
-    speech = (HZ >= f0_hz) & (HZ <= 5000)
+    speech = (f0_hz <= HZ) & (HZ <= 5000)
     difference = (true - 10 * np.log10(cheap))[speech]  # cheaptrick's level depends on F0: the shape is compared
     assert difference.std() <= 2.0
 
@@ -156,7 +155,6 @@ def test_nothing_is_kept_from_frame_to_frame() -> None:
     assert np.array_equal(fresh, used)
 
 
-@njit
 def again_and_again(plan: EnvelopePlan, power: NDArray[np.float32], out: NDArray[np.float32], times: int) -> None:
     for _ in range(times):
         cepstral_envelope(plan, power, 66, out)
@@ -165,8 +163,9 @@ def again_and_again(plan: EnvelopePlan, power: NDArray[np.float32], out: NDArray
 
 def test_a_hundred_envelopes_allocate_nothing() -> None:
     plan, power, out = envelope_plan(N), power_of(sung("a", 120), 480), np.empty(N // 2 + 1, np.float32)
-    again_and_again(plan, power, out, 1)
+    many = njit(again_and_again)
+    many(plan, power, out, 1)
     _nrt_python.memsys_enable_stats()
     before = rtsys.get_allocation_stats().alloc
-    again_and_again(plan, power, out, 100)
+    many(plan, power, out, 100)
     assert rtsys.get_allocation_stats().alloc - before < 20

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from rtvc.kernels.gate import POWER, GateState, gate_detect, gate_set_thresholds, gate_state
 
 RATE_HZ = 48000

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.signal import freqz_sos, lfilter
+
 from rtvc.kernels.loudness import (
     LoudnessState,
     integrated_loudness,
@@ -13,7 +15,6 @@ from rtvc.kernels.loudness import (
     loudness_match,
     loudness_state,
 )
-from scipy.signal import freqz_sos, lfilter
 
 RATE_HZ = 48000
 SHELF = ([1.53512485958697, -2.69169618940638, 1.19839281085285], [1.0, -1.69065929318241, 0.73248077421585])

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from rtvc.kernels.ramp import RampState, ramp_fill, ramp_set, ramp_state
 from scipy.signal import butter, sosfilt
+
+from rtvc.kernels.ramp import RampState, ramp_fill, ramp_set, ramp_state
 
 
 def fill(state: RampState, frames: int) -> NDArray[np.float32]:

@@ -6,6 +6,8 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.signal import firwin, lfilter, resample_poly
+
 from rtvc.kernels.resample import (
     DIVISOR,
     MAX_CORRECTION,
@@ -17,7 +19,6 @@ from rtvc.kernels.resample import (
     resampler_set_ratio,
     resampler_state,
 )
-from scipy.signal import firwin, lfilter, resample_poly
 
 RATES = [
     (48000, 44100),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,7 +80,7 @@ def test_any_block_size_gives_the_same_samples(cuts: list[int], name: str) -> No
     run(framer_state(analysis, hop), overlap_state(synthesis), x, whole)
     framer, overlap = framer_state(analysis, hop), overlap_state(synthesis)
     edges = sorted({0, x.size, *cuts})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         run(framer, overlap, x[start:end], split[start:end])
     assert np.array_equal(whole, split)
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from rtvc.kernels.loudness import integrated_loudness
 
 from rtvc.audio.files import AudioFileError
 from rtvc.engine.convert import ConvertReport, convert_file
 from rtvc.engine.params import to_vector
+from rtvc.kernels.loudness import integrated_loudness
 
 OWN = to_vector({"voice.name": "own", "gate.threshold_db": -90})
 HIGHER = to_vector({"pitch.semitones": 5, "formant.ratio": 1.1})

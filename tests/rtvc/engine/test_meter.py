@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rtvc.kernels.loudness import integrated_loudness
 
 from rtvc.engine.meter import LoudnessMeter
+from rtvc.kernels.loudness import integrated_loudness
 
 RATE_HZ = 16_000
 SIGNAL = np.random.default_rng(0).standard_normal(5 * RATE_HZ + 123).astype(np.float32)

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Installs the judges of bench/judges.py into an environment: bash bench/install_eval.sh [PYTHON]  (default .venv/bin/python)
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+python=${1:-$root/.venv/bin/python}
+
+"$python" -m pip install -e "$root[eval]" -r "$root/bench/eval-requirements.txt"
+# Their declared needs are wider than what is used of them: torchaudio, transformers, a webrtcvad that must be compiled
+"$python" -m pip install --no-deps distillmos==0.9.1 xls-r-sqa==0.1.0 Resemblyzer==0.1.4
+
+cd "$root"
+"$python" - <<'CHECK'
+import numpy as np
+
+from bench.judges import Judges
+from bench.presets import bundled_sample, read, recording
+
+sound = read(recording(bundled_sample(), "female"))
+judges = Judges()
+print(judges.transcribe(*sound))
+print(judges.dnsmos(*sound), judges.distillmos(*sound), judges.speaker_embedding(*sound).shape, np.max(judges.f0(*sound)))
+CHECK

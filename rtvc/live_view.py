@@ -1,0 +1,110 @@
+"""`rtvc live`: opens the devices that settings and arguments ask for, runs a session, and shows how it does.
+
+On a terminal one line refreshes; elsewhere only changes of state are told. With --json a line a second goes to
+standard output. Ctrl-C and SIGTERM end it cleanly: the engine stops, the virtual microphone goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.audio.backend import Streams, open_streams
+from rtvc.audio.devices import best_host, choose, list_devices
+from rtvc.audio.virtual_mic import VirtualMicrophone
+from rtvc.config import Settings
+from rtvc.engine.live import LiveSession, LiveStatus
+from rtvc.progress import StatusLine, meter
+
+REFRESH_S = 0.2
+JSON_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class LiveChoice:
+    """What to open; None is the platform's own choice. seconds is how long to run, None for ever."""
+
+    capture: str | None = None
+    playback: str | None = None
+    host: str | None = None
+    virtual_mic: bool = True
+    rate_hz: int = 48_000
+    block_frames: int = 256
+    seconds: float | None = None
+    as_json: bool = False
+
+
+def choice_from(settings: Settings) -> LiveChoice:
+    """Return what the settings ask for."""
+    return LiveChoice(**dataclasses.asdict(settings.devices), **dataclasses.asdict(settings.audio))
+
+
+def latency_ms(status: LiveStatus) -> float:
+    """Return the sound's way from device to device: the voice's delay, what is in flight, and the host's buffers."""
+    return status.voice_delay_ms + status.in_flight_ms + sum(status.device_ms or ())
+
+
+def run_live(choice: LiveChoice, values: NDArray[np.float64]) -> int:
+    """Run a live session with the sound that values (float64[len(PARAMS)]) describe; return the exit code.
+
+    Raises DeviceError if the devices cannot be opened.
+    """
+    host = choice.host or best_host().name
+    with contextlib.ExitStack() as stack:
+        devices = list_devices(host)
+        capture = choose(devices, "capture", choice.capture or "")
+        if choice.virtual_mic:
+            microphone = stack.enter_context(VirtualMicrophone(host=host))
+            playback_id, heard_as = microphone.playback_id, f"virtual microphone {microphone.heard_as}"
+        else:
+            playback = choose(devices, "playback", choice.playback or "")
+            playback_id, heard_as = playback.id, playback.name
+
+        def open_devices(link: NDArray[np.int64]) -> Streams:
+            return open_streams(link.ctypes.data, capture.id, playback_id, choice.rate_hz, choice.block_frames)
+
+        line = stack.enter_context(StatusLine())
+        try:
+            line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
+            session = stack.enter_context(LiveSession(open_devices, values))
+            line.show("")
+            print(f"{capture.name} -> {heard_as} ({host})", file=sys.stderr)
+            _watch(session, choice, line)
+        except (KeyboardInterrupt, SystemExit):
+            pass  # the usual way to end it
+    return 0
+
+
+def _watch(session: LiveSession, choice: LiveChoice, line: StatusLine) -> None:
+    """Show the session's status until its time is up."""
+    begin_s = time.perf_counter()
+    next_json_s = begin_s
+    told = "running"
+    while choice.seconds is None or time.perf_counter() - begin_s < choice.seconds:
+        time.sleep(REFRESH_S)
+        status = session.status()
+        said = f"{status.state}: {status.message}" if status.message else status.state
+        if said != told:
+            line.show("")
+            print(f"rtvc: {said}", file=sys.stderr)
+            told = said
+        line.show(status_text(status))
+        if choice.as_json and time.perf_counter() >= next_json_s:
+            next_json_s += JSON_EVERY_S
+            print(json.dumps(dataclasses.asdict(status) | {"latency_ms": latency_ms(status)}), flush=True)
+
+
+def status_text(status: LiveStatus) -> str:
+    """Return the status as one line."""
+    trouble = f"  {status.engine_restarts} restarts" if status.engine_restarts else ""
+    return (
+        f"{latency_ms(status):5.1f} ms  in {meter(status.in_peak_dbfs)} out {meter(status.out_peak_dbfs)}  "
+        f"{status.xruns} xruns  load {status.load:.0%}{trouble}"
+    )

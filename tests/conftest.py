@@ -1,0 +1,61 @@
+"""Fixtures: private audio servers for the tests that need real ones (Linux; elsewhere those tests are skipped)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests import rig
+
+
+def _linux_only() -> None:
+    if sys.platform != "linux":
+        pytest.skip("these audio servers exist on Linux only")
+
+
+@pytest.fixture
+def pulseaudio() -> Iterator[rig.Server]:
+    """Return a private PulseAudio with sinks hwmic and speakers."""
+    _linux_only()
+    with rig.pulseaudio() as server:
+        yield server
+
+
+@pytest.fixture
+def pipewire() -> Iterator[rig.Server]:
+    """Return a private PipeWire with sinks hwmic and speakers."""
+    _linux_only()
+    with rig.pipewire() as server:
+        yield server
+
+
+@pytest.fixture(params=["pulseaudio", "pipewire"])
+def sound_server(request: pytest.FixtureRequest) -> rig.Server:
+    """Return each of PulseAudio and PipeWire in turn."""
+    server = request.getfixturevalue(request.param)
+    assert isinstance(server, rig.Server)
+    return server
+
+
+@pytest.fixture
+def jackd() -> Iterator[rig.Server]:
+    """Return a private jackd, 256 frames a period."""
+    _linux_only()
+    with rig.jackd() as server:
+        yield server
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch) -> Callable[[rig.Server], None]:
+    """Return a function that gives this process a server's environment until the test ends."""
+
+    def enter(server: rig.Server) -> None:
+        for name in os.environ.keys() - server.env.keys():
+            monkeypatch.delenv(name)
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+
+    return enter
