@@ -1,8 +1,9 @@
 """How long from nothing to sound: a fresh process converts its first block, or answers `rtvc --help`.
 
 Each row is a new Python process, timed from outside: from its start to the moment its first block of 256 frames at
-48 kHz has come out of the engine, imports, cache loading and all. "warm" has Numba's cache filled; "first run" has
-an empty NUMBA_CACHE_DIR, so every kernel is compiled. `rtvc convert` is timed to its end on one second of sound.
+48 kHz that is not silence has come out of the engine, imports, cache loading and all. "warm" has Numba's cache filled;
+"empty" has an empty NUMBA_CACHE_DIR, so every kernel is compiled: the first run. `rtvc convert` is timed to its first
+line of output, for one second of sound.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ import numpy as np
 from rtvc.engine.engine import Engine
 from rtvc.voices.presets import find_preset
 engine = Engine(48000, find_preset("feminine").vector())
-x = np.full(256, 0.1, np.float32)
+x = (0.1 * np.sin(np.arange(256) * 2 * np.pi * 4 / 256)).astype(np.float32)
 y = np.zeros_like(x)
-engine.process(x, y)
+while not y.any():
+    engine.process(x, y)
 print("block", flush=True)
 """
 PYTHON = [sys.executable]

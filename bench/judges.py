@@ -24,7 +24,7 @@ import sys
 import tempfile
 import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,7 @@ def _need(module: str) -> Any:
 
 
 @contextlib.contextmanager
-def _torchaudio_by_name_only() -> Any:
+def _torchaudio_by_name_only() -> Iterator[None]:
     """Let `import torchaudio` pass where it is not installed: DistillMOS names it for reading files only."""
     if importlib.util.find_spec("torchaudio"):
         yield

@@ -307,9 +307,10 @@ def shift_pedalboard(x: Signal, rate_hz: int, semitones: int) -> Sound:
 
 
 def shift_librosa(x: Signal, rate_hz: int, semitones: int) -> Sound:
+    """librosa with the window nearest 32 ms: on speech far better than its default of 2048 samples."""
     from librosa.effects import pitch_shift
 
-    y: Signal = pitch_shift(x, sr=rate_hz, n_steps=semitones)
+    y: Signal = pitch_shift(x, sr=rate_hz, n_steps=semitones, n_fft=2 ** round(np.log2(0.032 * rate_hz)))
     return y, rate_hz
 
 

@@ -34,10 +34,10 @@ F0_MAX_HZ = 800.0
 
 _LAG_MIN = 20
 _LAG_MAX = 291
-_WINDOW_MIN = 110
-_WINDOW_PERIODS = 0.74
-# Longest window plus longest lag, with one lag more on each side for the parabola: 216 + 292
-_HISTORY = 512
+_WINDOW_MIN = 96
+_WINDOW_PERIODS = 0.8
+# Longest lag, with one more for the parabola, and its window: 292 + 233, and 3 to spare
+_HISTORY = 528
 
 _TAPS = 25
 _CUT_HZ = 600.0
@@ -46,8 +46,9 @@ _HIGH_PASS_FLUSH = 1e-15
 
 _CANDIDATES = 6
 _NCCF_MIN = 0.2
-_OCTAVE_COST = 0.063
-_MOVE_COST = 0.37
+_OCTAVE_COST = 0.11
+_MOVE_COST = 0.55
+_MARGIN_MAX = 0.5
 
 # Mean square; 1e-8 is -80 dBFS
 _NCCF_FLOOR = 1e-8
@@ -55,7 +56,7 @@ _LEVEL_FLOOR = 1e-10
 _PEAK_MIN_DB = -50.0
 _PEAK_FALL_DB = 0.05
 _MOVE_MAX = 0.15
-_STAY = 0.8
+_STAY = 0.65
 
 # Rows of F0State.paths
 _OCTAVE, _COST, _PEAK, _OLD_OCTAVE, _OLD_COST = range(5)
@@ -161,7 +162,7 @@ def _pick(nccf: NDArray[np.float64], paths: NDArray[np.float64]) -> int:
         shift = 0.5 * (before - after) / (before - 2.0 * here + after)
         peak = min(here - 0.25 * (before - after) * shift, 1.0)
         octave = np.log2(lag + shift)
-        cost = 1.0 - peak + _OCTAVE_COST * octave
+        cost = np.sqrt(1.0 - peak) + _OCTAVE_COST * octave
         slot = n
         if n < _CANDIDATES:
             n += 1
@@ -197,7 +198,7 @@ def _extend(paths: NDArray[np.float64], n: int, n_old: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _voicing(state: F0State, peak: float, move: float, energy: float) -> float:
+def _voicing(state: F0State, peak: float, move: float, margin: float, energy: float) -> float:
     """Return the probability that this hop is voiced, after the hops before it."""
     values = state.values
     low_energy = state.energy[_HISTORY] - state.energy[_HISTORY - HOP]
@@ -208,7 +209,7 @@ def _voicing(state: F0State, peak: float, move: float, energy: float) -> float:
     values[_PEAK_DB] = max(values[_PEAK_DB] - _PEAK_FALL_DB, low_db, _PEAK_MIN_DB)
     level_db = max(low_db - values[_PEAK_DB], -40.0)
     share_db = max(min(low_db - wide_db, 0.0), -30.0)
-    evidence = 5.3 * peak**3 + 0.104 * level_db + 0.28 * share_db - 9.3 * min(move, _MOVE_MAX) + 0.24
+    evidence = 5.0 * peak**3 + 0.11 * level_db + 0.3 * share_db - 6.0 * min(move, _MOVE_MAX) + 2.0 * margin - 2.0
     prior = _STAY * values[_CONFIDENCE] + (1.0 - _STAY) * (1.0 - values[_CONFIDENCE])
     voiced = prior * np.exp(evidence)
     return voiced / (voiced + 1.0 - prior)
@@ -224,15 +225,19 @@ def _estimate(state: F0State) -> None:
     _band_limit(state)
     _correlate(state.low, state.energy, state.nccf)
     n = _pick(state.nccf, paths)
-    peak, move = 0.0, _MOVE_MAX
+    peak, move, margin = 0.0, _MOVE_MAX, 0.0
     if n > 0:
         best = _extend(paths, n, counts[_PATHS])
+        margin = _MARGIN_MAX
+        for k in range(n):
+            if k != best:
+                margin = min(margin, paths[_OLD_COST, k])
         peak = paths[_PEAK, best]
         move = abs(paths[_OCTAVE, best] - values[_LAST_OCTAVE])
         values[_LAST_OCTAVE] = paths[_OCTAVE, best]
     counts[_PATHS] = n
-    values[_CONFIDENCE] = _voicing(state, peak, move, energy)
-    if values[_CONFIDENCE] > 0.5:
+    values[_CONFIDENCE] = _voicing(state, peak, move, margin, energy)
+    if n > 0:
         values[_F0_HZ] = min(max(RATE_HZ / 2.0 ** values[_LAST_OCTAVE], F0_MIN_HZ), F0_MAX_HZ)
 
 

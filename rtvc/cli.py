@@ -22,13 +22,7 @@ from rtvc import __version__
 from rtvc.config import ConfigError, config_path, load_settings, settings_toml
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from rtvc.engine.batch import Outcome
-    from rtvc.engine.params import Value
-
-_SOUND_GROUPS = ("pitch", "formant", "tone", "breath", "whisper", "telephone")
 
 
 @dataclass(frozen=True)
@@ -89,55 +83,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         if name in argv:  # the others' arguments would only cost time
             sub.epilog = f"examples:\n{command.examples}"
             if command.sound:
-                _add_sound(sub)
+                from rtvc.sound_arguments import add_sound_arguments
+
+                add_sound_arguments(sub)
             command.arguments(sub)
     return parser
-
-
-def _add_sound(parser: argparse.ArgumentParser) -> None:
-    from rtvc.engine.params import PARAMS
-
-    group = parser.add_argument_group("sound")
-    group.add_argument("--preset", metavar="NAME", help="start from a preset (rtvc presets lists them)")
-    group.add_argument("--pitch", metavar="SEMITONES", help="shorthand for --set pitch.semitones=SEMITONES")
-    group.add_argument("--formant", metavar="RATIO", help="shorthand for --set formant.ratio=RATIO")
-    group.add_argument("--set", metavar="PARAM=VALUE", action="append", default=[], help="set a parameter; see below")
-    lines = []
-    for param in PARAMS.values():
-        limits = f"{param.minimum:g}..{param.maximum:g} {param.unit}".strip()
-        allowed = "|".join(param.choices) or ("on|off" if param.switch else limits)
-        default = param.from_number(param.default)
-        shown = ("off", "on")[default] if isinstance(default, bool) else default
-        shown = f"{shown:g}" if isinstance(shown, float) else shown
-        lines.append(f"  {param.id:<20} {allowed} (default {shown})\n      {param.doc}")
-    parser.epilog = f"{parser.epilog}\n\nparameters for --set:\n" + "\n".join(lines)
-
-
-def _sound(args: argparse.Namespace) -> NDArray[np.float64]:
-    """Return the sound the arguments ask for: preset (the settings' own if none is named), then overrides.
-
-    Raises ConfigError for an unknown name or a value out of range.
-    """
-    from rtvc.engine.params import to_vector
-    from rtvc.voices.presets import find_preset
-
-    overrides: dict[str, Value] = {}
-    for text in args.set:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {text}: write --set PARAM=VALUE")
-        overrides[name.strip()] = value.strip()
-    for name, value in (("pitch.semitones", args.pitch), ("formant.ratio", args.formant)):
-        if value is not None:
-            overrides[name] = value
-    # who asks for a pitch wants to hear it, though the preset passes the own voice
-    if any(name.split(".")[0] in _SOUND_GROUPS for name in overrides):
-        overrides.setdefault("voice.name", "dsp")
-    preset = find_preset(args.preset or load_settings().voice.preset)
-    try:
-        return to_vector(overrides, preset.vector())
-    except (KeyError, ValueError) as error:
-        raise ConfigError(f"--set: {error.args[0]}") from None
 
 
 def _print_json(value: object) -> None:
@@ -178,6 +128,7 @@ def _live_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _live(args: argparse.Namespace) -> int:
     from rtvc.live_view import choice_from, run_live
+    from rtvc.sound_arguments import chosen_sound
 
     asked = {
         "capture": args.capture,
@@ -190,7 +141,7 @@ def _live(args: argparse.Namespace) -> int:
     }
     given = {name: value for name, value in asked.items() if value is not None}
     choice = dataclasses.replace(choice_from(load_settings()), as_json=args.json, **given)
-    return run_live(choice, _sound(args))
+    return run_live(choice, chosen_sound(args))
 
 
 # rtvc convert
@@ -208,8 +159,9 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 def _convert(args: argparse.Namespace) -> int:
     from rtvc.engine.batch import convert_many, plan_jobs
     from rtvc.progress import StatusLine, bar
+    from rtvc.sound_arguments import chosen_sound
 
-    values = _sound(args)
+    values = chosen_sound(args)
     workers = args.jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     if workers < 1:
         raise ConfigError(f"--jobs {workers}: must be 1 or more")
@@ -260,7 +212,7 @@ def _devices(args: argparse.Namespace) -> int:
     host = args.host or best_host().name
     devices = list_devices(host)
     if args.json:
-        _print_json({"host": host, "devices": [device._asdict() for device in devices]})
+        _print_json({"host": host, "devices": devices})
     for device in () if args.json else devices:
         mark = "*" if device.default else " "
         print(f"{mark} {device.kind:<9} {device.name:<40} {device.channels:>2} ch {device.rate_hz:>6} Hz  {device.id}")
@@ -283,6 +235,7 @@ def _presets_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _presets(args: argparse.Namespace) -> int:
     from rtvc.engine.params import from_vector
+    from rtvc.sound_arguments import chosen_sound
     from rtvc.voices.presets import delete_preset, find_preset, load_presets, save_preset
 
     if args.action == "list":
@@ -296,7 +249,7 @@ def _presets(args: argparse.Namespace) -> int:
     if args.name is None:
         raise ConfigError(f"rtvc presets {args.action}: name a preset")
     if args.action == "save":
-        print(save_preset(args.name, _sound(args), args.label, args.doc, overwrite=args.force))
+        print(save_preset(args.name, chosen_sound(args), args.label, args.doc, overwrite=args.force))
     elif args.action == "delete":
         print(f"deleted {delete_preset(args.name)}")
     else:
@@ -346,9 +299,10 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _demo(args: argparse.Namespace) -> int:
     from rtvc.demo import run_demo
+    from rtvc.sound_arguments import chosen_sound
 
     args.preset = args.preset or "feminine"
-    return run_demo(args.out, _sound(args), args.simulated)
+    return run_demo(args.out, chosen_sound(args), args.simulated)
 
 
 COMMANDS = {

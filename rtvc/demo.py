@@ -5,7 +5,7 @@ process, exactly as devices do. What the listener heard is written as a wav file
 
 Latency is from a sample's arrival at the microphone's reader to its arrival at the virtual microphone's reader. It
 is measured: the recording is correlated, second by second, with the engine's output for the same voice computed
-offline, and the engine's declared delay and the half block between the two devices' callbacks are added.
+offline and freed of its delay; the half block between the two devices' callbacks is added.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from rtvc.kernels.resample import resample, resample_max_output, resampler_state
 from rtvc.progress import StatusLine, bar
 from rtvc.report import page, spectrogram_png
 
+SAMPLE = "male.flac"
 BLOCK_FRAMES = 256
 PPM = 80.0  # a usual difference between two cheap sound devices
 JITTER_MS = 0.2
@@ -51,11 +52,10 @@ class LiveRun:
 
 def sample_path() -> Path:
     """Return the bundled voice. Raises AudioFileError if the installation has none."""
-    folder = Path(str(resources.files("rtvc"))) / "samples"
-    samples = sorted(folder.glob("*.flac"))
-    if not samples:
-        raise AudioFileError(f"{folder}: holds no sample; install rtvc again")
-    return samples[0]
+    path = Path(str(resources.files("rtvc"))) / "samples" / SAMPLE
+    if not path.exists():
+        raise AudioFileError(f"{path}: the bundled voice is missing; install rtvc again")
+    return path
 
 
 def read_voice(path: Path) -> NDArray[np.float32]:
@@ -95,10 +95,8 @@ def run_live_path(source: NDArray[np.float32], values: NDArray[np.float64], line
     heard = streams[-1].recorded()
     line.show("measuring")
     reference, speed = _offline(source, values)
-    declared = Engine(ENGINE_RATE_HZ).delay_frames
-    between = BLOCK_FRAMES / 2
-    lags = _lags(reference, heard)
-    latency_ms = tuple(1e3 * (declared + between + lag) / ENGINE_RATE_HZ for lag in lags)
+    between_ms = 1e3 * BLOCK_FRAMES / 2 / ENGINE_RATE_HZ
+    latency_ms = tuple(lag + between_ms for lag in lags_ms(reference, heard))
     settled = loads[len(loads) // 4 :]
     return LiveRun(heard, latency_ms, speed, float(np.mean(settled)), last)
 
@@ -115,21 +113,35 @@ def _offline(source: NDArray[np.float32], values: NDArray[np.float64]) -> tuple[
     return y[delay:], len(x) / ENGINE_RATE_HZ / (time.perf_counter() - start_s)
 
 
-def _lags(reference: NDArray[np.float32], heard: NDArray[np.float32]) -> list[int]:
-    """Return by how many frames `heard` lags behind `reference` in each window that has sound."""
-    size = round(WINDOW_S * ENGINE_RATE_HZ)
+def lags_ms(reference: NDArray[np.float32], heard: NDArray[np.float32]) -> list[float]:
+    """Return by how much `heard` lags behind `reference` in each window that has sound, to about 1 ms.
+
+    What is correlated is the energy in bands, not the waveform: the phase of a shifted voice is not repeatable.
+    """
+    here, there = _bands(reference), _bands(heard)
+    size = round(WINDOW_S * 1000)
     longest = size // 2
-    loud = 0.1 * float(np.sqrt(np.mean(np.square(reference))))
+    span = size + longest
+    loud = 0.1 * here.mean()
     lags = []
-    for start in range(0, min(len(reference), len(heard) - longest) - size, size):
-        here = reference[start : start + size].astype(np.float64)
-        if np.sqrt(np.mean(np.square(here))) < loud:
+    for start in range(0, min(len(here) - size, len(there) - span) + 1, size):
+        a, b = here[start : start + size], there[start : start + span]
+        if a.mean() < loud:
             continue
-        there = heard[start : start + size + longest].astype(np.float64)
-        n = 1 << (size + longest).bit_length()
-        match = np.fft.irfft(np.fft.rfft(there, n) * np.conj(np.fft.rfft(here, n)), n)[:longest]
-        lags.append(int(np.argmax(match)))
+        views = np.lib.stride_tricks.sliding_window_view(b, size, axis=0)[:longest]  # [lag, band, time]
+        a = (a - a.mean(axis=0)).T
+        match = np.einsum("lbt,bt->l", views, a) / np.sqrt(views.var(axis=2).sum(axis=1) + 1e-12)
+        lags.append(float(np.argmax(match)))
     return lags
+
+
+def _bands(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the cube root of the energy in bands from 100 Hz to 12 kHz, every millisecond: float64[n, bands]."""
+    size = ENGINE_RATE_HZ // 100
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, (0, size)), size)[:: ENGINE_RATE_HZ // 1000]
+    power = np.abs(np.fft.rfft(frames * np.hanning(size).astype(np.float32))) ** 2
+    edges = np.geomspace(100, 12_000, 17) * size / ENGINE_RATE_HZ
+    return np.cbrt(np.add.reduceat(power, np.unique(edges.astype(np.int64)), axis=1)[:, :-1])
 
 
 def run_demo(out: Path, values: NDArray[np.float64], simulated: bool) -> int:
@@ -160,7 +172,7 @@ def _write(out: Path, source: NDArray[np.float32], run: LiveRun) -> None:
     for name, x in (("before.wav", source), ("after.wav", run.heard)):
         with AudioWriter(out / name, ENGINE_RATE_HZ, len(x), overwrite=True) as writer:
             writer.write(x)
-    before, after = (spectrogram_png(x, ENGINE_RATE_HZ) for x in (source, run.heard))
+    before, after = (spectrogram_png(x[: len(source)], ENGINE_RATE_HZ) for x in (source, run.heard))
     (out / "before.png").write_bytes(before)
     (out / "after.png").write_bytes(after)
     pictures = (("The voice before", before), ("The voice after, as heard at the virtual microphone", after))
@@ -172,7 +184,7 @@ def _write(out: Path, source: NDArray[np.float32], run: LiveRun) -> None:
         "Xruns": str(last.xruns),
         "Real-time factor, live (share of one core)": f"{run.load:.3f}",
         "Speed offline": f"{run.offline_speed:.0f} times real time",
-        "Difference of the two clocks": f"{PPM:.0f} ppm, steered out: {last.drift_ppm:.0f} ppm",
+        "Difference of the two clocks": f"{PPM:.0f} ppm, corrected by {last.drift_ppm:.0f} ppm",
         "Block": f"{last.block_frames} frames at {last.playback_rate_hz} Hz",
         "Slowest block": f"{last.block_max_ms:.2f} ms",
     }

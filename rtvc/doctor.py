@@ -65,9 +65,9 @@ def examine(seconds: float, as_json: bool) -> int:
     """Run all checks and block trials of `seconds` each, print them; return 1 if something fails, else 0."""
     with StatusLine() as line:
         checks = []
-        for check in CHECKS:
-            line.show(f"checking {check.__name__.removeprefix('check_').replace('_', ' ')}")
-            checks.append(check())
+        for look in CHECKS:
+            line.show(f"checking {look.__name__.removeprefix('check_').replace('_', ' ')}")
+            checks.append(look())
         trials = []
         for block_frames in BLOCKS_FRAMES:
             line.show(f"running {seconds:g} s with blocks of {block_frames} frames")
@@ -101,13 +101,8 @@ def examine(seconds: float, as_json: bool) -> int:
 
 
 def recommended_block(trials: list[BlockTrial]) -> int | None:
-    """Return the smallest block that is stable with all larger ones, None if there is none."""
-    best = None
-    for trial in sorted(trials, key=lambda trial: -trial.block_frames):
-        if not trial.stable:
-            break
-        best = trial.block_frames
-    return best
+    """Return the smallest block that was stable, None if none was."""
+    return min((trial.block_frames for trial in trials if trial.stable), default=None)
 
 
 def try_block(block_frames: int, seconds: float) -> BlockTrial:
@@ -166,9 +161,7 @@ def check_soundfile() -> Check:
     try:
         import soundfile
     except (ImportError, OSError) as error:
-        return Check(
-            "Audio files", "fail", str(error), _install("libsndfile1", "pip install --force-reinstall soundfile")
-        )
+        return Check("Audio files", "fail", str(error), "pip install --force-reinstall soundfile")
     return Check("Audio files", "ok", str(soundfile.__libsndfile_version__))
 
 

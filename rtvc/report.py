@@ -33,7 +33,7 @@ table {{ border-collapse: collapse; margin: 1em 0 }} td {{ padding: .25em 1.2em 
 td + td {{ font-variant-numeric: tabular-nums; font-weight: 600 }} figure {{ margin: 1.2em 0 }}
 .plot {{ position: relative; padding-left: 4.2em }} .plot img {{ width: 100%; display: block }}
 .plot span {{ position: absolute; left: 0; width: 3.8em; text-align: right; font-size: 12px;
-  transform: translateY(50%) }} figcaption {{ margin-bottom: .4em }} small {{ color: #666 }}
+  white-space: nowrap; transform: translateY(50%) }} figcaption {{ margin-bottom: .4em }} small {{ color: #666 }}
 </style></head><body>
 <h1>{title}</h1>
 <p>{summary}</p>

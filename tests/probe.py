@@ -50,6 +50,13 @@ def chirps(x: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.array(found)
 
 
+def chirp_level(x: NDArray[np.float32]) -> float:
+    """Return the typical level of the chirps in x, 1.0 as in the probe; a torn chirp does not change it."""
+    c = chirp()
+    match = np.abs(fftconvolve(x, c[::-1], "valid"))
+    return float(np.median(match[chirps(x).astype(int)]) / (c @ c))
+
+
 def glitches(x: NDArray[np.float32]) -> int:
     """Return how many times the pilot was torn between the first and the last chirp in x."""
     places = chirps(x)

@@ -247,7 +247,9 @@ def _alsa_config() -> str:
         f'pcm.{name} {{ type pulse device "{device}" hint {{ show on description "{name}" }} }}\n'
         for name, device in (("fake_mic", "fake-mic"), ("rtvc_sink", "rtvc-sink"))
     )
-    loop = 'pcm.loop { type asym capture.pcm "fake_mic" playback.pcm "rtvc_sink" hint { show on description "loop" } }\n'
+    loop = (
+        'pcm.loop { type asym capture.pcm "fake_mic" playback.pcm "rtvc_sink" hint { show on description "loop" } }\n'
+    )
     return f"</usr/share/alsa/alsa.conf>\n{pcms}{loop}"
 
 
@@ -322,4 +324,9 @@ def jackd(period_frames: int = 256) -> Iterator[Server]:
         dummy = ["-d", "dummy", "-r", str(RATE_HZ), "-p", str(period_frames), "-C", "1", "-P", "1"]
         server.spawn("jackd", "-n", name, "-R", "-P", "70", "-m", *dummy)
         _wait_until("is available", server, "jack_wait", "-s", name, "-w", "-t", "5")
-        yield server
+        try:
+            yield server
+        finally:
+            server.kill()
+            for left in Path("/dev/shm").glob(f"jack*_{name}_*"):  # a killed server or client does not tidy up
+                left.unlink(missing_ok=True)

@@ -60,7 +60,8 @@ class PulseStreams:
         self._link[CAPTURE_CHANNELS] = self._link[PLAYBACK_CHANNELS] = 1
         self._link[CAPTURE_RATE_HZ] = capture.rate_hz
         self._link[PLAYBACK_RATE_HZ] = playback.rate_hz
-        self._block_s = block_frames / rate_hz
+        # the server counts in microseconds: blocks of whole half milliseconds come in even pieces
+        self._block_s = max(1, 2000 * block_frames // rate_hz) / 2000
         self._watch: StallWatch | None = None
         self._streams: list[_Stream] = []
         self._context = C.c_void_p()

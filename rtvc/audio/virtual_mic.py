@@ -1,10 +1,10 @@
 """The virtual microphone that calls and streams record from while rtvc plays into it.
 
-PulseAudio: a null sink (norewinds=1: without it the sink is 2 s late) and a remap-source of its monitor, because
-browsers hide monitors. PipeWire: one null-sink node of class Audio/Source/Virtual. Both through modules of the
-Pulse protocol, which outlive us: a marker in their arguments finds them again after a crash, when they are taken
-over as they are, so that callers keep their microphone. A lock file tells a crash from a second rtvc. Windows and
-macOS need a virtual cable that the user installs once: VB-CABLE, BlackHole.
+For PipeWire's JACK library: one null-sink node of class Audio/Source/Virtual. For the Pulse protocol: a null sink
+(norewinds=1: without it PulseAudio's is 2 s late) and a remap-source of its monitor, because browsers hide monitors.
+Both are modules of the Pulse server, which outlive us: a marker in their arguments finds them again after a crash,
+when they are taken over as they are, so that callers keep their microphone. A lock file tells a crash from a second
+rtvc. Windows and macOS need a virtual cable that the user installs once: VB-CABLE, BlackHole.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class VirtualMicrophone:
         name = self.heard_as
         with PulseServer() as server:
             before = server.info()
-            if "PipeWire" in before.name:
+            if host == "pipewire":
                 self.playback_id = f"{host}:{name}"
                 node = f"media.class=Audio/Source/Virtual sink_name={name} {_FORMAT}"
                 wanted = [("module-null-sink", f"{node} sink_properties={_properties(name, name)}")]
@@ -94,7 +94,7 @@ class VirtualMicrophone:
                 sink = f"{name}-sink"
                 self.playback_id = f"{host}:{sink}"
                 quick = f"sink_name={sink} norewinds=1 format=float32le {_FORMAT}"
-                heard = f"master={sink}.monitor source_name={name}"
+                heard = f"master={sink}.monitor source_name={name} channels=1 channel_map=mono master_channel_map=mono"
                 wanted = [
                     ("module-null-sink", f"{quick} sink_properties={_properties(sink, name)}"),
                     ("module-remap-source", f"{heard} source_properties={_properties(name, name)}"),

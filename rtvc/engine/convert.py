@@ -7,7 +7,9 @@
 3. The result is written under a temporary name and renamed when complete.
 
 Memory is a few blocks, whatever the length. Limits: a source or a result under -70 LUFS has no loudness, so its level
-is left as the engine made it; the gain stays within +-GAIN_MAX_DB.
+is left as the engine made it; the gain stays within +-GAIN_MAX_DB; a source that is itself squashed to the ceiling
+is not matched at any price (LIMITED_MAX_DB) but reported. Peaks are those before encoding: an ogg decoder may overshoot
+dense sound by about 1 dB.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ CEILING_DBFS = -1.05  # what 16 bits round to stays below -1 dBFS
 LIMITER_MS = 5.0
 GAIN_MAX_DB = 24.0
 LOUDNESS_TOLERANCE_LU = 0.1
+LIMITED_MAX_DB = 6.0  # harder limiting is heard as distortion; the loudness stays short of the source's instead
 LEVEL_ROUNDS = 4  # of limiter and gain; two are enough for speech
 
 Progress = Callable[[float], None]
@@ -169,6 +172,7 @@ def _level(raw: IO[bytes], meter: LoudnessMeter, aim: float | None, rate_hz: int
         return gain_db, False
     if aim is None:
         return gain_db, True
+    most_db = gain_db + LIMITED_MAX_DB
     for _ in range(LEVEL_ROUNDS):
         trial = LoudnessMeter(rate_hz)
         for block in _levelled(raw, gain_db, True, rate_hz):
@@ -176,7 +180,7 @@ def _level(raw: IO[bytes], meter: LoudnessMeter, aim: float | None, rate_hz: int
         missing = aim - trial.integrated()
         if abs(missing) < LOUDNESS_TOLERANCE_LU:
             break
-        gain_db = _clamp(gain_db + missing)
+        gain_db = min(_clamp(gain_db + missing), most_db)
     return gain_db, True
 
 

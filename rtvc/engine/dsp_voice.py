@@ -27,6 +27,7 @@ F0_RATE_HZ = 16000
 BRIGHTNESS_HZ = 3000.0
 BREATH_GAIN = 0.7  # noise under the tone at breath.amount = 1
 TELEPHONE_DRIVE = 4.0
+VOICED_CONFIDENCE = 0.5
 
 _MODE, _SEMITONES, _TARGET = INDEX["pitch.mode"], INDEX["pitch.semitones"], INDEX["pitch.target_hz"]
 _INTONATION, _FORMANT, _FOLLOW = INDEX["pitch.intonation"], INDEX["formant.ratio"], INDEX["formant.follow"]
@@ -102,7 +103,7 @@ class DspVoice:
         low = decimate(self._decimator, x, self._low_rate)
         hops = f0_track(self._tracker, self._low_rate[:low], self._f0, self._voiced, self._confidence)
         if hops:
-            self.own_hz = float(self._f0[hops - 1]) if self._voiced[hops - 1] else 0.0
+            self.own_hz = float(self._f0[hops - 1]) if self._confidence[hops - 1] > VOICED_CONFIDENCE else 0.0
             self._pitch.observe(self.own_hz)
 
     def tick(self, values: NDArray[np.float64]) -> None:

@@ -35,12 +35,12 @@ def test_pipewire_adds_about_one_block(call: rig.Server, block_frames: int) -> N
         rig.Recorder(call, "fake-mic") as mic,
         rig.Recorder(call, "virtual") as out,
     ):
-        call.play(probe.probe(4)).wait()
+        call.play(probe.probe(2.5)).wait()
         time.sleep(0.3)
     delay = probe.delay((mic.x, _times(mic)), (out.x, _times(out)))
-    assert delay.chirps >= 5
+    assert delay.chirps >= 3
     assert -1 < delay.p50_ms < 6 * block_frames / 48
-    assert np.max(np.abs(out.x)) == pytest.approx(np.max(np.abs(mic.x)), rel=0.02)
+    assert probe.chirp_level(out.x) == pytest.approx(1.0, rel=0.05)
 
 
 def test_pipewire_runs_at_the_block_asked_for_on_one_clock(call: rig.Server) -> None:
@@ -61,7 +61,7 @@ def test_any_description_will_do(call: rig.Server) -> None:
         call.echo("pipewire:fake-mic", "pipewire:virtual", 20),
         rig.Recorder(call, "virtual") as out,
     ):
-        call.play(probe.probe(2)).wait()
+        call.play(probe.probe(1.5)).wait()
         time.sleep(0.3)
     assert len(probe.chirps(out.x)) >= 2
 
@@ -75,7 +75,7 @@ def test_pipewire_an_unplugged_microphone_is_reported_and_comes_back(call: rig.S
         call.plug_in()
         assert echo.stdout.readline() == "running\n"
         with rig.Recorder(call, "virtual") as out:
-            call.play(probe.probe(2)).wait()
+            call.play(probe.probe(1.5)).wait()
             time.sleep(0.3)
     assert len(probe.chirps(out.x)) >= 2
 
@@ -89,7 +89,7 @@ def test_a_dead_pipewire_is_reported(call: rig.Server) -> None:
 
 
 def test_jackd_adds_exactly_one_period(jackd: rig.Server) -> None:
-    x = probe.probe(4)
+    x = probe.probe(2.5)
     source, heard = jackd.folder / "x.raw", jackd.folder / "y.raw"
     x.tofile(source)
     with jackd.python("-m", "tests.jack_mic", str(source), str(heard)) as mic:
@@ -104,7 +104,7 @@ def test_jackd_adds_exactly_one_period(jackd: rig.Server) -> None:
     played, arrived = probe.chirps(x), probe.chirps(y)
     # an engine that is late once plays a period later from then on; never anything between two periods
     late = np.array([sample - played[played <= sample][-1] for sample in arrived])
-    assert len(late) >= 5
+    assert len(late) >= 3
     assert late.min() == PERIOD
     assert np.all(late % PERIOD == 0)
 

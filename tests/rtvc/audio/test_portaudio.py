@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 
-import numpy as np
 import pytest
 
 from tests import probe, rig
@@ -20,13 +19,12 @@ def test_sound_arrives_whole(pulseaudio: rig.Server, devices: tuple[str, str]) -
     pulseaudio.add_sink("rtvc-sink")
     with (
         pulseaudio.echo(*devices, 20, 48000, 480, 480),
-        rig.Recorder(pulseaudio, "fake-mic") as mic,
         rig.Recorder(pulseaudio, "rtvc-sink.monitor") as out,
     ):
-        pulseaudio.play(probe.probe(4)).wait()
+        pulseaudio.play(probe.probe(2.5)).wait()
         time.sleep(0.3)
-    assert len(probe.chirps(out.x)) >= 5
-    assert np.max(np.abs(out.x)) == pytest.approx(np.max(np.abs(mic.x)), rel=0.02)
+    assert len(probe.chirps(out.x)) >= 3
+    assert probe.chirp_level(out.x) == pytest.approx(1.0, rel=0.05)
 
 
 @pytest.mark.parametrize(("devices", "duplex"), [(TWO_DEVICES, False), (ONE_DEVICE, True)])

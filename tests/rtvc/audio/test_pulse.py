@@ -31,7 +31,7 @@ def _times(recorder: rig.Recorder) -> np.ndarray:
 def test_sound_arrives_whole_and_soon(pulseaudio: rig.Server) -> None:
     pulseaudio.plug_in()
     pulseaudio.add_sink("rtvc-sink")
-    x = probe.probe(4)
+    x = probe.probe(2.5)
     with (
         pulseaudio.echo(CAPTURE, PLAYBACK, 20, 48000, 240, 120),
         rig.Recorder(pulseaudio, "fake-mic") as mic,
@@ -40,10 +40,9 @@ def test_sound_arrives_whole_and_soon(pulseaudio: rig.Server) -> None:
         pulseaudio.play(x).wait()
         time.sleep(0.3)
     delay = probe.delay((mic.x, _times(mic)), (out.x, _times(out)))
-    assert delay.chirps >= 5
+    assert delay.chirps >= 3
     assert 5 < delay.p50_ms < 60
-    # chirps peak at 0.6 over the pilot: the level is what was played
-    assert np.max(np.abs(out.x)) == pytest.approx(np.max(np.abs(mic.x)), rel=0.02)
+    assert probe.chirp_level(out.x) == pytest.approx(1.0, rel=0.05)
 
 
 def test_each_stream_runs_at_its_devices_own_rate(pulseaudio: rig.Server) -> None:
@@ -59,22 +58,22 @@ def test_each_stream_runs_at_its_devices_own_rate(pulseaudio: rig.Server) -> Non
 def test_a_stall_leaves_no_lasting_delay(pulseaudio: rig.Server) -> None:
     pulseaudio.plug_in()
     pulseaudio.add_sink("rtvc-sink")
-    x = probe.probe(7)
+    x = probe.probe(5)
     with (
         pulseaudio.echo(CAPTURE, PLAYBACK, 20, 48000, 240, 120) as echo,
         rig.Recorder(pulseaudio, "fake-mic") as mic,
         rig.Recorder(pulseaudio, "rtvc-sink.monitor") as out,
     ):
         player = pulseaudio.play(x)
-        time.sleep(3)
+        time.sleep(2)
         os.kill(echo.pid, signal.SIGSTOP)
         time.sleep(0.5)
         os.kill(echo.pid, signal.SIGCONT)
         player.wait()
         time.sleep(0.3)
     t_in, t_out = _times(mic), _times(out)
-    early = probe.delay((mic.x, t_in[:5]), (out.x, t_out[:5]))
-    late = probe.delay((mic.x, t_in[-5:]), (out.x, t_out[-5:]))
+    early = probe.delay((mic.x, t_in[:3]), (out.x, t_out[:3]))
+    late = probe.delay((mic.x, t_in[-3:]), (out.x, t_out[-3:]))
     assert abs(late.p50_ms - early.p50_ms) < 40  # the stall was 500 ms
 
 
@@ -88,7 +87,7 @@ def test_an_unplugged_microphone_is_reported_and_comes_back(pulseaudio: rig.Serv
         pulseaudio.plug_in()
         assert echo.stdout.readline() == "running\n"
         with rig.Recorder(pulseaudio, "rtvc-sink.monitor") as out:
-            pulseaudio.play(probe.probe(2)).wait()
+            pulseaudio.play(probe.probe(1.5)).wait()
             time.sleep(0.3)
     assert len(probe.chirps(out.x)) >= 2
 

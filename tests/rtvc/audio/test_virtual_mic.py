@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from rtvc.audio.backend import Device, DeviceError
+from rtvc.audio.devices import best_host
 from rtvc.audio.virtual_mic import VirtualMicrophone, find_cable, remove_leftovers
-from tests import rig
+from tests import probe, rig
 
 Inside = Callable[[rig.Server], None]
 HOLD = """
@@ -33,15 +33,21 @@ def _crash(server: rig.Server, name: str) -> None:
         process.kill()
 
 
-def test_callers_hear_what_is_played_into_it(sound_server: rig.Server, inside: Inside) -> None:
+@pytest.mark.parametrize("host", ["", "pulse"])
+def test_callers_hear_what_we_play_into_it(sound_server: rig.Server, inside: Inside, host: str) -> None:
+    sound_server.plug_in()
     inside(sound_server)
-    tone = 0.25 * np.sin(2 * np.pi * 440 * np.arange(72_000) / 48_000).astype(np.float32)
-    with VirtualMicrophone() as microphone:
+    host = host or best_host().name
+    with VirtualMicrophone(host=host) as microphone:
         assert microphone.heard_as == "rtvc-mic"
-        with rig.Recorder(sound_server, "rtvc-mic") as caller:
-            sound_server.play(tone, microphone.playback_id.partition(":")[2]).wait()
+        with (
+            sound_server.echo(f"{host}:fake-mic", microphone.playback_id, 30),
+            rig.Recorder(sound_server, "rtvc-mic") as heard,
+        ):
+            sound_server.play(probe.probe(1.5)).wait()
             time.sleep(0.3)
-    assert np.max(np.abs(caller.x)) == pytest.approx(0.25, rel=0.01)
+    assert len(probe.chirps(heard.x)) >= 2
+    assert probe.chirp_level(heard.x) == pytest.approx(1.0, rel=0.05)
     assert "rtvc-mic" not in sound_server.names("sources")
     assert _modules(sound_server) == []
 

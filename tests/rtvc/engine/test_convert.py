@@ -72,6 +72,13 @@ def test_a_hot_source_keeps_its_loudness_below_the_ceiling(tmp_path: Path) -> No
     assert not report.warnings
 
 
+def test_a_source_squashed_to_the_ceiling_is_not_matched_at_any_price_but_reported(tmp_path: Path) -> None:
+    x = 0.999 * np.sign(voice(48000, 4.0))
+    y, report = converted(tmp_path, x, 48000)
+    assert np.max(np.abs(y)) < 10 ** (-1 / 20)
+    assert any("LU from the source's" in warning for warning in report.warnings)
+
+
 def test_a_gain_the_user_asks_for_is_given(tmp_path: Path) -> None:
     x = voice(48000, 4.0, 0.05)
     y, _ = converted(tmp_path, x, 48000, to_vector({"level.gain_db": 6}))

@@ -117,15 +117,15 @@ def test_processing_allocates_no_sample_memory() -> None:
     _nrt_python.memsys_enable_stats()
     kernels_before = rtsys.get_allocation_stats()
     tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    for _ in range(20):
-        for start in range(0, 12000, 256):
-            engine.process(x[start : start + 256], y[start : start + 256])
-    after, most = tracemalloc.get_traced_memory()
+    traced = []
+    for _ in range(3):
+        for _ in range(20):
+            for start in range(0, 12000, 256):
+                engine.process(x[start : start + 256], y[start : start + 256])
+        traced.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     kernels_after = rtsys.get_allocation_stats()
-    assert after - before < 4096  # counters' integers and views, not samples
-    assert most - before < 16384
+    assert traced[2] - traced[1] < 2048  # nothing grows with 940 blocks more, but for the interpreter's own caches
     live = kernels_after.alloc - kernels_after.free - (kernels_before.alloc - kernels_before.free)
     assert live == 0
 

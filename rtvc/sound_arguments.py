@@ -1,0 +1,56 @@
+"""The arguments that choose the sound, made from the registry: --preset, --pitch, --formant, --set PARAM=VALUE."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.config import ConfigError, load_settings
+from rtvc.engine.params import PARAMS, Value, to_vector
+from rtvc.voices.presets import find_preset
+
+_SHAPES = ("pitch", "formant", "tone", "breath", "whisper", "telephone")  # groups that the own voice passes by
+
+
+def add_sound_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sound's arguments to parser, and the table of parameters to its epilog."""
+    group = parser.add_argument_group("sound")
+    group.add_argument("--preset", metavar="NAME", help="start from a preset (rtvc presets lists them)")
+    group.add_argument("--pitch", metavar="SEMITONES", help="shorthand for --set pitch.semitones=SEMITONES")
+    group.add_argument("--formant", metavar="RATIO", help="shorthand for --set formant.ratio=RATIO")
+    group.add_argument("--set", metavar="PARAM=VALUE", action="append", default=[], help="set a parameter; see below")
+    lines = []
+    for param in PARAMS.values():
+        limits = f"{param.minimum:g}..{param.maximum:g} {param.unit}".strip()
+        allowed = "|".join(param.choices) or ("on|off" if param.switch else limits)
+        default = param.from_number(param.default)
+        shown = ("off", "on")[default] if isinstance(default, bool) else default
+        shown = f"{shown:g}" if isinstance(shown, float) else shown
+        lines.append(f"  {param.id:<20} {allowed} (default {shown})\n      {param.doc}")
+    parser.epilog = f"{parser.epilog}\n\nparameters for --set:\n" + "\n".join(lines)
+
+
+def chosen_sound(args: argparse.Namespace) -> NDArray[np.float64]:
+    """Return the sound the arguments ask for: preset (the settings' own if none is named), then overrides.
+
+    Raises ConfigError for an unknown name or a value out of range.
+    """
+    overrides: dict[str, Value] = {}
+    for text in args.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: write --set PARAM=VALUE")
+        overrides[name.strip()] = value.strip()
+    for name, value in (("pitch.semitones", args.pitch), ("formant.ratio", args.formant)):
+        if value is not None:
+            overrides[name] = value
+    # who asks for a pitch wants to hear it, though the preset passes the own voice
+    if any(name.split(".")[0] in _SHAPES for name in overrides):
+        overrides.setdefault("voice.name", "dsp")
+    preset = find_preset(args.preset or load_settings().voice.preset)
+    try:
+        return to_vector(overrides, preset.vector())
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"--set: {error.args[0]}") from None
