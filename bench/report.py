@@ -21,7 +21,8 @@ Cell = str | float | int | bool | None
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge, "==": operator.eq}
 _AUDIO = ("sounddevice", "soundfile", "soxr", "pyworld", "librosa", "pedalboard")
-_PACKAGES = ("numpy", "numba", "llvmlite", "onnxruntime", "onnxruntime-gpu", "scipy", *_AUDIO)
+_JUDGES = ("torch", "faster-whisper", "ctranslate2", "speechmos", "distillmos", "Resemblyzer")
+_PACKAGES = ("numpy", "numba", "llvmlite", "onnxruntime", "onnxruntime-gpu", "scipy", *_AUDIO, *_JUDGES)
 
 
 def arguments(name: str, description: str | None) -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 `ClockModel` is a second-order delay-locked loop over (frames, time) pairs of one side's callbacks: it turns their
 jitter into a smooth frames-at-time function. `DriftControl` compares the sound in flight between both sides with
 its target and steers a resampler: a proportional-integral loop, wide while acquiring, narrow afterwards, so the
-correction is inaudible. Samples are never dropped or repeated for drift.
+correction is inaudible. The integral learns the ratio of the clocks; sounding at that ratio is what keeps the pitch. Samples are never dropped or repeated for drift.
 
 Units: seconds for levels, parts (1e-6 is 1 ppm) for corrections.
 
@@ -18,8 +18,9 @@ from math import pi, sqrt
 ACQUIRE_HZ = 1.0
 LOCKED_HZ = 0.05
 ACQUIRE_S = 4.0
-MAX_CORRECTION = 5e-3  # 8.6 cents, in the first seconds, while acquiring
-MAX_LOCKED_CORRECTION = 5e-4  # 0.87 cents
+MAX_CORRECTION = 5e-3  # 8.6 cents
+MAX_LOCKED_BEND = 5e-4  # 0.87 cents, away from the ratio of the two clocks once that is known
+RESTART_S = 0.05  # a reading further off than this is a gap, not jitter
 DAMPING = 1.0 / sqrt(2.0)
 
 
@@ -40,12 +41,12 @@ class ClockModel:
             self._frames, self._time_s, self._start_s, self.ready = frames, time_s, time_s, True
             return
         moved = frames - self._frames
-        if moved <= 0:
+        if moved == 0:
             return
         step_s = moved / self.rate_hz
         error_s = time_s - (self._time_s + step_s)
-        if abs(error_s) > 0.5:
-            # the device stopped for a while: its count starts anew from here
+        if moved < 0 or abs(error_s) > RESTART_S:
+            # the device stopped for a while: its count starts anew from here, at the rate that is known
             self._frames, self._time_s = frames, time_s
             return
         bandwidth_hz = ACQUIRE_HZ if time_s - self._start_s < ACQUIRE_S else LOCKED_HZ
@@ -83,11 +84,12 @@ class DriftControl:
         self._age_s += step_s
         acquiring = self._age_s < ACQUIRE_S
         w = 2.0 * pi * (ACQUIRE_HZ if acquiring else LOCKED_HZ)
-        bound = MAX_CORRECTION if acquiring else MAX_LOCKED_CORRECTION
+        bound = MAX_CORRECTION if acquiring else MAX_LOCKED_BEND
         self.error_s = in_flight_s - self.target_s
+        wanted = 2.0 * DAMPING * w * self.error_s
+        bend = min(max(wanted, -bound), bound)
         integral = self._integral + w * w * self.error_s * step_s
-        wanted = -(2.0 * DAMPING * w * self.error_s + integral)
-        self.correction = min(max(wanted, -bound), bound)
-        if wanted == self.correction:  # no wind-up against the bound
+        if wanted == bend and abs(integral) < MAX_CORRECTION:  # no wind-up against a bound
             self._integral = integral
+        self.correction = min(max(-(bend + self._integral), -MAX_CORRECTION), MAX_CORRECTION)
         return self.correction

@@ -32,7 +32,7 @@ def jack_process(nframes, userdata):  # type: ignore[no-untyped-def]
     """JackProcessCallback: capture the mean of all input ports, then play, on one clock."""
     context = carray(userdata, (CONTEXT_WORDS,), np.int64)
     link = carray(pointer(context[LINK]), (LINK_INT64,), np.int64)
-    frames = min(np.int64(nframes), MIX_FRAMES)
+    frames = np.int64(min(nframes, MIX_FRAMES))
     now = now_ns(link[SCRATCH_CAPTURE : SCRATCH_CAPTURE + 2])
     mix = context[MIX:].view(np.float32)
     inputs = int(context[INPUTS])

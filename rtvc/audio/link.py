@@ -6,8 +6,8 @@ take the GIL never, allocate nothing and block on nothing. The device side owns 
 PLAYBACK_*; the engine owns ENGINE_*; the control process writes the settings once, before the streams start.
 
 Every callback publishes "frames so far, at this time" under a seqlock, so the engine can see both clocks.
-When the engine does not deliver, playback fades to silence within FADE_FRAMES, counts, and fades in again once
-PLAYBACK_PRIME frames wait. It never plays the captured voice.
+When the engine does not deliver, playback counts it, sinks to silence within FADE_FRAMES, and fades in again once
+PLAYBACK_PRIME frames wait; what has not sunk by then goes on sinking under the fade. It never plays the captured voice.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ ENGINE_EPOCH = 75  # how many engines have served this link
 SCRATCH_CAPTURE = 80  # two words for the clock's timespec, one pair for each side
 SCRATCH_PLAYBACK = 88
 LAST_SAMPLE = 96  # float32 bits of the last frame played
+TAIL = 97  # float32 bits of what an end without warning left to sink
 FIELDS = 256
 
 LINK_INT64 = FIELDS + CAPACITY  # two rings of CAPACITY float32 are CAPACITY int64 words
@@ -122,6 +123,8 @@ def link_playback(link: NDArray[np.int64], y: NDArray[np.float32], frames: int, 
     channels = link[PLAYBACK_CHANNELS]
     counters = link[PLAYBACK_RING : PLAYBACK_RING + 16]
     last = link[LAST_SAMPLE : LAST_SAMPLE + 1].view(np.float32)
+    tail = link[TAIL : TAIL + 1].view(np.float32)
+    value = tail[0]
     waiting = ring_fill(counters)
     if link[PLAYBACK_STATE] == 0 and waiting >= frames + link[PLAYBACK_PRIME]:
         link[PLAYBACK_STATE] = 1
@@ -138,19 +141,22 @@ def link_playback(link: NDArray[np.int64], y: NDArray[np.float32], frames: int, 
             for i in range(rising):
                 y[i] *= np.float32((faded + i) / FADE_FRAMES)
             link[PLAYBACK_FADED_IN] = faded + rising
-        if got > 0:
-            last[0] = y[got - 1]
+        if value != 0.0:
+            for i in range(got):
+                value *= np.float32(0.95)
+                y[i] += value
         if got < frames:
+            # the sound ended without warning: let its last value sink to zero instead of stepping there
+            value = y[got - 1] if got > 0 else last[0]
             link[PLAYBACK_XRUNS] += 1
             link[PLAYBACK_STATE] = 0
-    if got < frames:
-        # the sound ended without warning: let its last value sink to zero instead of stepping there
-        link[PLAYBACK_MISSING] += frames - got
-        value = last[0]
-        for i in range(got, frames):
-            value *= np.float32(0.95)
-            y[i] = value
-        last[0] = value if abs(value) > 1e-6 else np.float32(0.0)
+    link[PLAYBACK_MISSING] += frames - got
+    for i in range(got, frames):
+        value *= np.float32(0.95)
+        y[i] = value
+    if frames > 0:
+        last[0] = y[frames - 1]
+    tail[0] = value if abs(value) > 1e-6 else np.float32(0.0)
     if link[PLAYBACK_MUTE] != 0:
         for i in range(frames):
             y[i] = np.float32(0.0)

@@ -27,7 +27,7 @@ F0_RATE_HZ = 16000
 BRIGHTNESS_HZ = 3000.0
 BREATH_GAIN = 0.7  # noise under the tone at breath.amount = 1
 TELEPHONE_DRIVE = 4.0
-VOICED_CONFIDENCE = 0.5
+VOICED_CONFIDENCE = 0.2
 
 _MODE, _SEMITONES, _TARGET = INDEX["pitch.mode"], INDEX["pitch.semitones"], INDEX["pitch.target_hz"]
 _INTONATION, _FORMANT, _FOLLOW = INDEX["pitch.intonation"], INDEX["formant.ratio"], INDEX["formant.follow"]

@@ -88,7 +88,7 @@ def test_a_dead_pipewire_is_reported(call: rig.Server) -> None:
         assert echo.stdout.readline() == "lost the pipewire server went away\n"
 
 
-def test_jackd_adds_exactly_one_period(jackd: rig.Server) -> None:
+def test_jackd_adds_whole_periods(jackd: rig.Server) -> None:
     x = probe.probe(2.5)
     source, heard = jackd.folder / "x.raw", jackd.folder / "y.raw"
     x.tofile(source)
@@ -102,11 +102,12 @@ def test_jackd_adds_exactly_one_period(jackd: rig.Server) -> None:
             assert mic.stdout.readline() == "done\n"
     y = np.fromfile(heard, np.float32)
     played, arrived = probe.chirps(x), probe.chirps(y)
-    # an engine that is late once plays a period later from then on; never anything between two periods
+    # one period where the engine is in time; an engine that was late plays whole periods later from then on
     late = np.array([sample - played[played <= sample][-1] for sample in arrived])
     assert len(late) >= 3
-    assert late.min() == PERIOD
     assert np.all(late % PERIOD == 0)
+    assert np.all(late >= PERIOD)
+    assert np.median(late) <= 4 * PERIOD
 
 
 def test_jackd_a_client_that_leaves_is_reported_and_comes_back(jackd: rig.Server) -> None:

@@ -234,7 +234,7 @@ def test_the_fields_do_not_overlap() -> None:
     taken += [value for name, value in vars(fields).items() if name.isupper() and name.startswith(("ENGINE_", "DEVICE_"))]
     taken += [value for name, value in vars(fields).items() if name.startswith(("CAPTURE_", "PLAYBACK_")) and value >= 48]
     taken += [side + i for side in (fields.SCRATCH_CAPTURE, fields.SCRATCH_PLAYBACK) for i in range(4)]
-    taken += [fields.LAST_SAMPLE]
+    taken += [fields.LAST_SAMPLE, fields.TAIL]
     assert len(taken) == len(set(taken))
     assert max(taken) < fields.FIELDS
 
