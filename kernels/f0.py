@@ -11,8 +11,8 @@ below the recent peak level, the share of energy in the low band, how far the ca
 and how much dearer the next best path is. Its posterior is the confidence, and voiced means confidence > 0.5;
 the model's persistence is the hysteresis. Nothing below about -80 dBFS is called voiced.
 
-Delay: an estimate describes the signal (W + T) / 2 + 12 samples before the newest sample it has seen: 9.8 ms at
-100 Hz, 6.3 ms at 200 Hz, 5.0 ms at 400 Hz (`f0_delay_ms`; the test checks it on glides). Voicing needs about one
+Delay: an estimate describes the signal (W + T) / 2 + 10 samples before the newest sample it has seen: 9.6 ms at
+100 Hz, 6.1 ms at 200 Hz, 4.9 ms at 400 Hz (`f0_delay_ms`; the test checks it on glides). Voicing needs about one
 period and a half after an onset; `bench/f0.py` measures it.
 
 Sources: NCCF and dynamic programming, Talkin, "A robust algorithm for pitch tracking (RAPT)" (1995); forward HMM,
@@ -40,7 +40,7 @@ _WINDOW_PERIODS = 0.8
 # Longest lag, with one more for the parabola, and its window: 292 + 233, and 3 to spare
 _HISTORY = 528
 
-_TAPS = 25
+_TAPS = 21
 _CUT_HZ = 600.0
 _HIGH_PASS_POLE = 0.95
 _HIGH_PASS_FLUSH = 1e-15
@@ -71,13 +71,13 @@ class F0State(NamedTuple):
     """State of one tracker; make it with f0_state()."""
 
     taps: NDArray[np.float32]
-    """Low-pass FIR, float32[25]."""
+    """Low-pass FIR, float32[21]."""
     wide: NDArray[np.float32]
-    """High-passed input of the hop being filled, after the FIR's history: float32[104]."""
+    """High-passed input of the hop being filled, after the FIR's history: float32[100]."""
     low: NDArray[np.float32]
-    """Band-limited signal, newest last: float32[512]."""
+    """Band-limited signal, newest last: float32[528]."""
     energy: NDArray[np.float64]
-    """Running sum of low squared: float64[513]."""
+    """Running sum of low squared: float64[529]."""
     nccf: NDArray[np.float64]
     """NCCF by lag in samples: float64[293]."""
     paths: NDArray[np.float64]

@@ -127,6 +127,9 @@ def _live_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _live(args: argparse.Namespace) -> int:
+    from rtvc.engine.process import engine_context
+
+    engine_context()  # warms up beside what follows
     from rtvc.live_view import choice_from, run_live
     from rtvc.sound_arguments import chosen_sound
 
@@ -298,6 +301,9 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    from rtvc.engine.process import engine_context
+
+    engine_context()  # warms up beside what follows
     from rtvc.demo import run_demo
     from rtvc.sound_arguments import chosen_sound
 

@@ -150,7 +150,7 @@ def run_demo(out: Path, values: NDArray[np.float64], simulated: bool) -> int:
         try:
             return _go_live(values)
         except DeviceError as error:
-            print(f"{error}\nSo simulated devices and a recorded voice it is.\n")
+            print(f"No live sound here: {error}\nSo a recorded voice goes through simulated devices.\n")
     source = read_voice(sample_path())
     with StatusLine() as line:
         run = run_live_path(source, values, line)
@@ -162,7 +162,6 @@ def _go_live(values: NDArray[np.float64]) -> int:
     """Run the user's own live session. Raises DeviceError where there are no devices."""
     from rtvc.live_view import choice_from, run_live
 
-    print("Speak: your voice goes to the virtual microphone. Ctrl-C ends it.")
     return run_live(choice_from(load_settings()), values)
 
 

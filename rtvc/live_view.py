@@ -75,7 +75,7 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64]) -> int:
             line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
             session = stack.enter_context(LiveSession(open_devices, values))
             line.show("")
-            print(f"{capture.name} -> {heard_as} ({host})", file=sys.stderr)
+            print(f"{capture.name} -> {heard_as} ({host}). Ctrl-C ends it.", file=sys.stderr)
             _watch(session, choice, line)
         except (KeyboardInterrupt, SystemExit):
             pass  # the usual way to end it

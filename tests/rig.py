@@ -52,15 +52,17 @@ class Server:
     kind: str
     folder: Path
     env: dict[str, str]
+    fifo: int = 0  # SCHED_FIFO priority of servers, players and recorders, so that a busy machine does not show
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def spawn(
         self, *command: str, stdin: int = subprocess.DEVNULL, stdout: int | None = None
     ) -> subprocess.Popen[bytes]:
         """Start a program in this server's environment that is killed with the test; its words go to a log."""
+        priority = ["chrt", "-f", str(self.fifo)] if self.fifo else []
         with open(self.folder / f"{Path(command[0]).name}.log", "ab") as log:
             process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *command],
+                ["setpriv", "--pdeathsig", "KILL", *priority, *command],
                 env=self.env,
                 stdin=stdin,
                 stdout=log if stdout is None else stdout,
@@ -232,9 +234,9 @@ def _wait_until(ready: str, server: Server, *command: str) -> None:
 
 
 @contextlib.contextmanager
-def _server(kind: str) -> Iterator[Server]:
+def _server(kind: str, fifo: int = 0) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="rtvc-", ignore_cleanup_errors=True) as name:
-        server = Server(kind, Path(name), _folder_env(Path(name)))
+        server = Server(kind, Path(name), _folder_env(Path(name)), fifo)
         try:
             yield server
         finally:
@@ -297,19 +299,19 @@ def _start_pipewire(server: Server, quantum: int) -> None:
 
 
 @contextlib.contextmanager
-def pulseaudio() -> Iterator[Server]:
-    """Run a private PulseAudio with sinks hwmic and speakers, and nothing plugged in."""
+def pulseaudio(fifo: int = 0) -> Iterator[Server]:
+    """Run a private PulseAudio with sinks hwmic and speakers, and nothing plugged in; fifo: see Server."""
     require("pulseaudio", "pactl")
-    with _server("pulse") as server:
+    with _server("pulse", fifo) as server:
         _start_pulseaudio(server)
         yield server
 
 
 @contextlib.contextmanager
-def pipewire(quantum: int = 256) -> Iterator[Server]:
+def pipewire(quantum: int = 256, fifo: int = 0) -> Iterator[Server]:
     """Run a private PipeWire with WirePlumber and pipewire-pulse, sinks hwmic and speakers, nothing plugged in."""
     require("dbus-daemon", "pipewire", "pipewire-pulse", "wireplumber", "pactl")
-    with _server("pipewire") as server:
+    with _server("pipewire", fifo) as server:
         _start_pipewire(server, quantum)
         yield server
 

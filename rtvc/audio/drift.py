@@ -20,7 +20,9 @@ LOCKED_HZ = 0.05
 ACQUIRE_S = 4.0
 MAX_CORRECTION = 5e-3  # 8.6 cents
 MAX_LOCKED_BEND = 5e-4  # 0.87 cents, away from the ratio of the two clocks once that is known
-RESTART_S = 0.05  # a reading further off than this is a gap, not jitter
+HITCH_S = 0.003  # an error that large is no drift: it is steered out as fast as the loop goes, and not learnt from
+GAP_S = 0.05  # readings further off than this are late, and their device stood still ...
+PATIENCE_S = 0.1  # ... if it has not made up for it after so long
 DAMPING = 1.0 / sqrt(2.0)
 
 
@@ -34,6 +36,8 @@ class ClockModel:
         self._frames = 0
         self._time_s = 0.0
         self._start_s = 0.0
+        self._off_since_s: float | None = None
+        self._latest = (0, 0.0)
 
     def observe(self, frames: int, time_s: float) -> None:
         """Take one reading: `frames` moved in all by time_s. The same reading twice counts once."""
@@ -45,10 +49,14 @@ class ClockModel:
             return
         step_s = moved / self.rate_hz
         error_s = time_s - (self._time_s + step_s)
-        if moved < 0 or abs(error_s) > RESTART_S:
-            # the device stopped for a while: its count starts anew from here, at the rate that is known
-            self._frames, self._time_s = frames, time_s
+        if moved < 0 or abs(error_s) > GAP_S:
+            self._latest = frames, time_s
+            self._off_since_s = time_s if self._off_since_s is None else self._off_since_s
+            if moved < 0 or time_s - self._off_since_s > PATIENCE_S:
+                # its count starts anew from here, at the rate that is known
+                self._frames, self._time_s, self._off_since_s = frames, time_s, None
             return
+        self._off_since_s = None
         bandwidth_hz = ACQUIRE_HZ if time_s - self._start_s < ACQUIRE_S else LOCKED_HZ
         w = 2.0 * pi * bandwidth_hz * min(step_s, 0.1)
         self._time_s += step_s + min(1.0, sqrt(2.0) * w) * error_s
@@ -59,7 +67,8 @@ class ClockModel:
 
     def frames_at(self, time_s: float) -> float:
         """Return the frames moved by time_s, between and beyond callbacks."""
-        return self._frames + (time_s - self._time_s) * self.rate_hz
+        frames, since_s = (self._frames, self._time_s) if self._off_since_s is None else self._latest
+        return frames + (time_s - since_s) * self.rate_hz
 
 
 class DriftControl:
@@ -84,12 +93,13 @@ class DriftControl:
         self._age_s += step_s
         acquiring = self._age_s < ACQUIRE_S
         w = 2.0 * pi * (ACQUIRE_HZ if acquiring else LOCKED_HZ)
-        bound = MAX_CORRECTION if acquiring else MAX_LOCKED_BEND
         self.error_s = in_flight_s - self.target_s
+        learning = MAX_CORRECTION if acquiring else MAX_LOCKED_BEND
+        bound = learning if abs(self.error_s) < HITCH_S else MAX_CORRECTION
         wanted = 2.0 * DAMPING * w * self.error_s
         bend = min(max(wanted, -bound), bound)
         integral = self._integral + w * w * self.error_s * step_s
-        if wanted == bend and abs(integral) < MAX_CORRECTION:  # no wind-up against a bound
+        if abs(wanted) <= learning and abs(integral) < MAX_CORRECTION:  # no wind-up against a bound
             self._integral = integral
         self.correction = min(max(-(bend + self._integral), -MAX_CORRECTION), MAX_CORRECTION)
         return self.correction

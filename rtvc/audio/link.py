@@ -88,15 +88,24 @@ def publish_clock(link: NDArray[np.int64], side: int, frames: int, now_ns: int) 
 
 
 @njit(cache=True, nogil=True)
+def try_read_clock(link: NDArray[np.int64], side: int) -> tuple[int, int, int]:
+    """Return (frames, time_ns, callbacks) of `side`; callbacks is -1 if it was being written. Never waits."""
+    seq = load_acquire(link, side + CLOCK_SEQ)
+    frames = link[side + CLOCK_FRAMES]
+    time_ns = link[side + CLOCK_TIME_NS]
+    callbacks = link[side + CLOCK_CALLBACKS]
+    fence_acquire()
+    if seq & 1 or load_acquire(link, side + CLOCK_SEQ) != seq:
+        callbacks = -1
+    return frames, time_ns, callbacks
+
+
+@njit(cache=True, nogil=True)
 def read_clock(link: NDArray[np.int64], side: int) -> tuple[int, int, int]:
-    """Return (frames, time_ns, callbacks) of `side` as one consistent set. Any reader."""
+    """Return (frames, time_ns, callbacks) of `side` as one consistent set; waits while it is being written."""
     while True:
-        seq = load_acquire(link, side + CLOCK_SEQ)
-        frames = link[side + CLOCK_FRAMES]
-        time_ns = link[side + CLOCK_TIME_NS]
-        callbacks = link[side + CLOCK_CALLBACKS]
-        fence_acquire()
-        if seq & 1 == 0 and load_acquire(link, side + CLOCK_SEQ) == seq:
+        frames, time_ns, callbacks = try_read_clock(link, side)
+        if callbacks >= 0:
             return frames, time_ns, callbacks
 
 

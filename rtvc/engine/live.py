@@ -7,8 +7,6 @@ here touches samples, so a busy or stopped control process never disturbs the so
 
 from __future__ import annotations
 
-import multiprocessing
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from rtvc.audio.backend import DeviceError, Streams
 
 from . import worker
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
+from .process import engine_context
 from .worker import WorkerSettings
 
 WATCH_S = 0.05
@@ -87,18 +86,6 @@ class _Shared:
         del self.view
         self.memory.close()
         self.memory.unlink()
-
-
-def engine_context() -> multiprocessing.context.BaseContext:
-    """Return how engine processes are made: forked from a warm server on Linux, spawned elsewhere.
-
-    The server has every kernel loaded, so a replacement engine serves within a fraction of a second.
-    """
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rtvc.engine.warm"])
-    return context
 
 
 class LiveSession:

@@ -3,8 +3,9 @@
     capture ring -> [too old? shorten] -> adaptive resampler to 48 kHz -> engine -> [device rate] -> playback ring
 
 It also keeps the live edge: drift is steered out by the resampler; sound that got old (a stall) is played faster
-with its pitch kept (CATCH_UP_SPEED); sound past max_age is dropped with a cross-fade. The pump never waits and
-never asks the time: a real process or a simulation calls `step` and says what time it is.
+with its pitch kept (CATCH_UP_SPEED); while more than max_age is held, what comes in is dropped, with a cross-fade
+over the gap. The pump never waits and never asks the time: a real process or a simulation calls `step` and says
+what time it is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from rtvc.audio import link as fields
 from rtvc.audio.drift import ClockModel, DriftControl
-from rtvc.audio.link import capture_data, playback_data, read_clock
+from rtvc.audio.link import capture_data, playback_data, try_read_clock
 from rtvc.kernels.mix import peak
 from rtvc.kernels.resample import resample, resample_max_output, resampler_set_ratio, resampler_state
 from rtvc.kernels.ring import ring_fill, ring_pop, ring_push, ring_skip
@@ -60,9 +61,10 @@ class Pump:
         self.link = link
         self.engine = engine
         self.counters = PumpCounters()
-        self._max_age_s = max_age_s
         self._in_hz = float(link[fields.CAPTURE_RATE_HZ])
         self._out_hz = float(link[fields.PLAYBACK_RATE_HZ])
+        # at 192 kHz a ring is shorter than the cap, and a full ring would drop without a cross-fade
+        self._max_age_s = min(max_age_s, 0.8 * fields.CAPACITY / max(self._in_hz, self._out_hz))
         self._margin_s = margin_s
         self._one_clock = one_clock
         self.extra_s = 0.0
@@ -71,6 +73,8 @@ class Pump:
         self._out = None if self._out_hz == ENGINE_RATE_HZ else resampler_state(ENGINE_RATE_HZ, self._out_hz)
         piece = max(CHUNK_FRAMES, round(CATCH_UP_S * self._in_hz))
         self._x, self._spliced = np.zeros(piece, np.float32), np.zeros(piece, np.float32)
+        self._torn = np.zeros(round(FADE_S * self._in_hz), np.float32)  # what came first in a gap
+        self._torn_frames = 0
         inner = resample_max_output(self._in, piece)
         self._inner_x, self._inner_y = np.zeros(inner, np.float32), np.zeros(inner, np.float32)
         self._outer = np.zeros(resample_max_output(self._out, inner) if self._out else 0, np.float32)
@@ -94,28 +98,37 @@ class Pump:
         """Move everything that is there; return the capture frames moved."""
         moved = 0
         while waiting := ring_fill(self._capture):
-            excess_s = self._excess_s(time_s)
-            if self.in_flight_s > self._max_age_s:
+            piece = round(min(CATCH_UP_S, self._excess_s(time_s)) * self._in_hz)
+            if waiting / self._in_hz + ring_fill(self._playback) / self._out_hz > self._max_age_s:
                 moved += self._drop(waiting)
-            elif excess_s > EXCESS_S:
-                piece = round(min(CATCH_UP_S, excess_s) * self._in_hz)
-                if waiting < piece:
-                    break  # the playback ring holds enough to wait for a piece worth cutting
+            elif waiting < self._torn_frames:
+                break
+            elif self._torn_frames:
+                moved += self._mend()
+            elif piece == 0:
+                moved += self._pass(CHUNK_FRAMES)
+            elif waiting >= piece and time_s >= self._next_cut_s:
                 moved += self._shorten(piece, time_s)
+            elif waiting > piece:
+                moved += self._pass(min(waiting - piece, CHUNK_FRAMES))
             else:
-                moved += self._convert(
-                    self._x, ring_pop(self._capture, capture_data(self.link), self._x[:CHUNK_FRAMES])
-                )
+                break  # the playback ring holds enough to wait for a piece worth cutting
             self._measure(time_s)
         if moved:
+            self._set_prime()
             self._steer(time_s)
         return moved
 
     def _excess_s(self, time_s: float) -> float:
-        """Return the sound in flight beyond the target, 0 while that is not known or a cut was just made."""
-        if self._since_s is None or time_s < max(self._since_s + SETTLE_S, self._next_cut_s):
+        """Return the sound in flight beyond the target, 0 while that is not known or too little to cut."""
+        if self._since_s is None or time_s < self._since_s + SETTLE_S:
             return 0.0
-        return self.in_flight_s - self.target_s()
+        excess_s = self.in_flight_s - self.target_s()
+        return excess_s if excess_s > EXCESS_S else 0.0
+
+    def _pass(self, most: int) -> int:
+        """Convert up to `most` captured frames as they are."""
+        return self._convert(self._x, ring_pop(self._capture, capture_data(self.link), self._x[:most]))
 
     def _convert(self, x: NDArray[np.float32], n: int) -> int:
         """Send the first n frames of x through the engine into the playback ring."""
@@ -142,30 +155,33 @@ class Pump:
         return n
 
     def _drop(self, waiting: int) -> int:
-        """Forget sound past the cap, with a cross-fade from its beginning to what comes after."""
-        fade = min(round(FADE_S * self._in_hz), waiting // 2)
-        data = capture_data(self.link)
-        ring_pop(self._capture, data, self._x[:fade])
-        self.counters.dropped_frames += ring_skip(self._capture, waiting - 2 * fade) + fade
-        ring_pop(self._capture, data, self._x[fade : 2 * fade])
-        left = splice(self._x[: 2 * fade], fade, fade, fade, self._spliced)
-        self._convert(self._spliced, left)
+        """Forget what waits, but for the first few frames since the last that sounded."""
+        if self._torn_frames == 0:
+            self._torn_frames = ring_pop(self._capture, capture_data(self.link), self._torn)
+            ring_skip(self._capture, waiting - self._torn_frames)
+        else:
+            ring_skip(self._capture, waiting)
+        self.counters.dropped_frames += waiting
         return waiting
+
+    def _mend(self) -> int:
+        """Cross-fade from where sound was dropped into what comes now."""
+        fade = self._torn_frames
+        self._torn_frames = 0
+        self._x[:fade] = self._torn[:fade]
+        ring_pop(self._capture, capture_data(self.link), self._x[fade : 2 * fade])
+        self._convert(self._spliced, splice(self._x[: 2 * fade], fade, fade, fade, self._spliced))
+        return fade
 
     def _measure(self, time_s: float) -> None:
         """Work out how much sound lies between the two devices at time_s."""
         link = self.link
-        while True:
-            in_frames, in_ns, in_callbacks = read_clock(link, fields.CAPTURE)
-            out_frames, out_ns, out_callbacks = read_clock(link, fields.PLAYBACK)
-            in_fill, out_fill = ring_fill(self._capture), ring_fill(self._playback)
-            if (
-                read_clock(link, fields.CAPTURE)[2] == in_callbacks
-                and read_clock(link, fields.PLAYBACK)[2] == out_callbacks
-            ):
-                break
-        if in_callbacks == 0 or out_callbacks == 0:
-            return
+        in_frames, in_ns, in_callbacks = try_read_clock(link, fields.CAPTURE)
+        out_frames, out_ns, out_callbacks = try_read_clock(link, fields.PLAYBACK)
+        in_fill, out_fill = ring_fill(self._capture), ring_fill(self._playback)
+        again = try_read_clock(link, fields.CAPTURE)[2], try_read_clock(link, fields.PLAYBACK)[2]
+        if min(in_callbacks, out_callbacks) <= 0 or again != (in_callbacks, out_callbacks):
+            return  # not running yet, or a callback came in between: the next measurement will do
         self._capture_clock.observe(in_frames, in_ns * 1e-9)
         self._playback_clock.observe(out_frames, out_ns * 1e-9)
         # a clock runs on between callbacks, but not for ever: a device may have stopped
@@ -196,7 +212,6 @@ class Pump:
         deeper = min(self.extra_s + DEEPER_S, DEEPEST_S)
         self.counters.deeper += deeper > self.extra_s
         self.extra_s = deeper
-        self._set_prime()
 
     def _set_prime(self) -> None:
         """Let sound start with the target's level behind it; two devices may meet at any phase of a block."""

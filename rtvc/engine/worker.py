@@ -23,7 +23,7 @@ from rtvc.audio import link as fields
 
 from .engine import Engine
 from .param_block import PARAM_INT64, confirm_params, read_params
-from .params import default_values
+from .params import default_values, to_vector
 from .pump import Pump
 
 POLL_S = 0.0005
@@ -68,13 +68,17 @@ def warm_up() -> None:
     link = fields.link_memory()
     link[fields.CAPTURE_RATE_HZ] = link[fields.PLAYBACK_RATE_HZ] = 48000
     link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 1
-    pump = Pump(link, Engine(), 0.001, 0.4, True)
-    block = (0.1 * np.sin(0.02 * np.arange(2048))).astype(np.float32)
-    for i in range(40):
-        fields.link_capture(link, block[:256], 256, 1 + i * 5_333_333)
+    engine = Engine()
+    pump = Pump(link, engine, 0.001, 0.1, True)
+    everything = to_vector({"breath.amount": 0.5, "whisper.amount": 0.5, "telephone.amount": 0.5, "pitch.semitones": 3})
+    block = (0.1 * np.sin(0.02 * np.arange(256))).astype(np.float32)
+    for i in range(100):
+        if i == 30:
+            engine.set(everything)
+        fields.link_capture(link, block.copy(), 256, 1 + i * 5_333_333)
         fields.link_playback(link, np.zeros(256, np.float32), 256, 1 + i * 5_333_333)
-        pump.in_flight_s = 9.0 if i == 39 else pump.in_flight_s  # the last block counts as too old
-        pump.step(i * 0.005333)
+        if not (50 < i < 60 or 70 < i < 95):  # after the first stall sound is caught up with, after the second dropped
+            pump.step(i * 0.005333)
 
 
 def _ask_for_realtime() -> bool:
@@ -135,6 +139,7 @@ class _Server:
         gc.disable()
         parent = parent_process()
         link[fields.ENGINE_EPOCH] += 1
+        link[fields.ENGINE_ALIVE_NS] = time.perf_counter_ns()
         link[fields.ENGINE_STATE] = STATE_RUNNING
         beat_s = 0.0
         busy_s = 0.0

@@ -1,0 +1,316 @@
+"""Sound must not suffer when Python does: live conversion beside a control process that is kept busy on purpose.
+
+The control process runs a busy thread, a thread that writes and reads JSON, and full garbage collections over a heap
+of a million objects. Row by row, on PipeWire at 256 frames: the rig with a C copy instead of rtvc and the same load in
+another process; rtvc; and the same engine called from a Python callback of sounddevice in the busy process itself.
+
+A steady tone goes through. It is torn where its phase jumps or its level falls within 10 ms, in the recording of the
+fake microphone ("torn_in") or of the virtual one ("torn_out"). A virtual machine stops now and then for everybody: a
+watch on each core, at higher priority than all sound, notes each time it woke more than STALL_MS late. What tears
+beside a torn microphone or a stall is the machine's; the rest, "ours", is the row's result. "xruns" is what rtvc
+counted itself, whatever the cause.
+
+At last the engine process of `rtvc live` is killed in mid-stream, several times: from the kill to silence, and to
+sound again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import glob
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.latency import RATE_HZ, SETTLE_S, live, plain, steady
+from bench.report import Report, arguments
+from rtvc.engine.engine import Engine
+from rtvc.voices.presets import find_preset
+from tests import rig
+
+BLOCK_FRAMES = 256
+PRESET = "natural"  # it passes the tone, and the engine computes the DSP voice beside it all the same
+TONE_HZ, TONE_LEVEL = 1000.0, 0.15
+WINDOW_FRAMES = 480
+STALL_MS = 3.0  # rtvc's slack at 256 frames is about 6 ms
+NEAR_S = 0.06
+HEAP_OBJECTS = 1_000_000
+WATCH_PRIORITY = 95
+KILL_EVERY_S = 4.0
+
+
+def load() -> None:
+    """Keep this process busy for ever with everything that holds the interpreter."""
+    heap = [[i] for i in range(HEAP_OBJECTS)]
+
+    def count() -> None:
+        while True:
+            sum(i * i for i in range(20_000))
+
+    def write_json() -> None:
+        table = [{"name": str(i), "values": list(range(20))} for i in range(300)]
+        while True:
+            table = json.loads(json.dumps(table))
+
+    def collect() -> None:
+        while heap:
+            gc.collect()
+            time.sleep(0.2)
+
+    for work in (count, write_json, collect):
+        threading.Thread(target=work, daemon=True).start()
+
+
+def control(converter: str) -> None:
+    """Be the control process: "rtvc", "python" (the engine in a Python callback) or "none".
+
+    Says "running" when sound runs, then obeys lines: "load" and "xruns".
+    """
+    with contextlib.ExitStack() as stack:
+        session = None
+        if converter == "rtvc":
+            from rtvc.audio.backend import open_streams
+            from rtvc.audio.virtual_mic import VirtualMicrophone
+            from rtvc.engine.live import LiveSession
+
+            devices = "pipewire:fake-mic", stack.enter_context(VirtualMicrophone(host="pipewire")).playback_id
+
+            def open_devices(link: NDArray[np.int64]) -> object:
+                return open_streams(link.ctypes.data, *devices, RATE_HZ, BLOCK_FRAMES)
+
+            session = stack.enter_context(LiveSession(open_devices, find_preset(PRESET).vector()))  # type: ignore[arg-type]
+        elif converter == "python":
+            stack.enter_context(_python_callback())
+        print("running", flush=True)
+        for line in sys.stdin:
+            answer: object = None
+            if line == "load\n":
+                load()
+            elif session and line == "xruns\n":
+                answer = session.status().xruns
+            print(json.dumps(answer), flush=True)
+
+
+@contextlib.contextmanager
+def _python_callback() -> Iterator[None]:
+    """Run the engine as most Python programs do: in the callback of a sounddevice stream, on PipeWire's JACK."""
+    os.environ["PIPEWIRE_QUANTUM"] = f"{BLOCK_FRAMES}/{RATE_HZ}"
+    for library in glob.glob("/usr/lib/*/pipewire-0.3/jack/libjack.so.0"):
+        ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
+    from rtvc.audio.virtual_mic import VirtualMicrophone
+
+    with VirtualMicrophone(host="pipewire") as microphone:
+        import sounddevice
+
+        engine = Engine(RATE_HZ, find_preset(PRESET).vector())
+        x, y = np.zeros(BLOCK_FRAMES, np.float32), np.zeros(BLOCK_FRAMES, np.float32)
+        engine.process(x, y)
+
+        def callback(indata: NDArray[np.float32], outdata: NDArray[np.float32], *_: object) -> None:
+            x[:] = indata[:, 0]
+            engine.process(x, y)
+            outdata[:, 0] = y
+
+        apis = [api["name"] for api in sounddevice.query_hostapis()]
+        numbers = {d["name"]: d["index"] for d in sounddevice.query_devices() if "JACK" in apis[d["hostapi"]]}
+        devices = numbers["fake-mic"], numbers[microphone.heard_as]
+        with sounddevice.Stream(RATE_HZ, BLOCK_FRAMES, devices, 1, "float32", "low", callback=callback):
+            yield
+
+
+def watch_stalls() -> None:
+    """Print (end in s, lateness in s) whenever a thread that sleeps a millisecond on each core wakes too late."""
+
+    def watch(core: int) -> None:
+        os.sched_setaffinity(0, {core})
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(WATCH_PRIORITY))
+        last_s = time.monotonic()
+        while True:
+            time.sleep(0.001)
+            now_s = time.monotonic()
+            if now_s - last_s > 0.001 + STALL_MS * 1e-3:
+                print(json.dumps((now_s, now_s - last_s)), flush=True)
+            last_s = now_s
+
+    for core in os.sched_getaffinity(0):
+        threading.Thread(target=watch, args=(core,), daemon=True).start()
+    sys.stdin.read()
+
+
+class Control:
+    """The control process, seen from the bench."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._in: TextIO = process.stdin  # type: ignore[assignment]
+        self._out: TextIO = process.stdout  # type: ignore[assignment]
+
+    def ask(self, what: str) -> float:
+        """Send a line and return the answer, NaN where there is none."""
+        print(what, file=self._in, flush=True)
+        answer = json.loads(self._out.readline())
+        return float("nan" if answer is None else answer)
+
+
+@contextlib.contextmanager
+def controlled(server: rig.Server, converter: str) -> Iterator[Control]:
+    """Run a control process; inside, sound is running."""
+    with server.python("-m", "bench.isolation", "--control", converter) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if process.stdout.readline() != "running\n":
+            raise RuntimeError((server.folder / "python.log").read_text()[-2000:])
+        yield Control(process)  # type: ignore[arg-type]
+        process.stdin.close()
+        process.wait(20)
+
+
+@contextlib.contextmanager
+def stalls(server: rig.Server) -> Iterator[list[tuple[float, float]]]:
+    """Watch the machine; afterwards the list holds (end in s by time.monotonic(), length in s) of each stall."""
+    found: list[tuple[float, float]] = []
+    with server.python("-m", "bench.isolation", "--stalls") as process:
+        yield found
+        process.kill()
+        assert process.stdout is not None
+        found += [json.loads(line) for line in process.stdout if line.endswith("]\n")]
+
+
+def torn_s(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the beginnings of torn windows of x in s. The tone's own start and end do not count."""
+    windows = x[: len(x) // WINDOW_FRAMES * WINDOW_FRAMES].reshape(-1, WINDOW_FRAMES)
+    turn = (2 * np.pi * TONE_HZ / RATE_HZ * np.arange(WINDOW_FRAMES)).astype(np.float32)
+    heard = windows @ np.cos(turn) - 1j * (windows @ np.sin(turn))
+    level = np.abs(heard)
+    sounding = np.flatnonzero(level > 0.25 * TONE_LEVEL * WINDOW_FRAMES)
+    first, last = int(sounding[0]) + 5, int(sounding[-1]) - 4
+    heard, level = heard[first:last], level[first:last]
+    turned = np.abs(np.angle(heard[1:] * np.conj(heard[:-1])))
+    torn = np.flatnonzero((turned > 0.15) | (level[1:] < 0.25 * TONE_LEVEL * WINDOW_FRAMES))
+    return (first + 1 + torn) * (WINDOW_FRAMES / RATE_HZ)
+
+
+def events(torn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the first of each run of torn windows."""
+    return torn[np.diff(torn, prepend=-9.0) > NEAR_S]
+
+
+def tone(seconds: float) -> NDArray[np.float32]:
+    turns = 2 * np.pi * TONE_HZ / RATE_HZ * np.arange(round(seconds * RATE_HZ))
+    return (TONE_LEVEL * np.sin(turns)).astype(np.float32)
+
+
+def measure(report: Report, server: rig.Server, what: str, seconds: float, control: Control) -> int:
+    """Put load on, play the tone through what runs, add the row, and return what tore for no reason but us."""
+    control.ask("load")
+    time.sleep(SETTLE_S)
+    before = control.ask("xruns")
+    with (
+        stalls(server) as stalled,
+        rig.Recorder(server, "fake-mic") as microphone,
+        rig.Recorder(server, "rtvc-mic") as heard,
+    ):
+        player = server.play(tone(seconds))
+        steady(server)
+        player.wait()
+        time.sleep(0.5)
+    xruns = control.ask("xruns") - before
+    torn_in, torn_out = (recorder.arrival_s(torn_s(recorder.x) * RATE_HZ) for recorder in (microphone, heard))
+    excuses = [(t - NEAR_S, t + NEAR_S) for t in torn_in]
+    excuses += [(end - length - NEAR_S, end + NEAR_S) for end, length in stalled]
+    unexcused = [t for t in torn_out if not any(begin <= t <= end for begin, end in excuses)]
+    ours = len(events(np.array(unexcused)))
+    report.row(
+        what=what,
+        seconds=seconds,
+        torn_in=len(events(torn_in)),
+        torn_out=len(events(torn_out)),
+        torn_out_s=len(torn_out) * WINDOW_FRAMES / RATE_HZ,
+        xruns=None if np.isnan(xruns) else int(xruns),
+        ours=ours,
+        ours_a_minute=60 * ours / seconds,
+        stalls=len(stalled),
+        longest_stall_ms=1e3 * max((length for _, length in stalled), default=0.0),
+    )
+    return ours
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def kills(report: Report, server: rig.Server, times: int) -> tuple[float, float]:
+    """Kill the engine in mid-stream; add a row; return the worst times to silence and back in s."""
+    killed_s = []
+    with live(server, "pipewire", BLOCK_FRAMES, "--preset", PRESET) as rtvc:
+        time.sleep(SETTLE_S)
+        with rig.Recorder(server, "rtvc-mic") as heard:
+            player = server.play(tone((times + 1) * KILL_EVERY_S))
+            steady(server)
+            for _ in range(times):
+                time.sleep(KILL_EVERY_S)
+                (engine,) = [pid for child in children(rtvc.process.pid) for pid in children(child)]
+                killed_s.append(time.monotonic())
+                os.kill(engine, signal.SIGKILL)
+            player.wait()
+    level = np.abs(heard.x[: len(heard.x) // 48 * 48]).reshape(-1, 48).max(axis=1)  # by the millisecond
+    begin_s = float(heard.arrival_s(np.zeros(1))[0])
+    silent_s, back_s, leaks = [], [], []
+    for kill_s in killed_s:
+        at = round((kill_s - begin_s) * 1e3)
+        silent = at + int(np.argmax(level[at:] < 1e-3 * TONE_LEVEL))
+        back = silent + int(np.argmax(level[silent:] > 0.5 * TONE_LEVEL))
+        silent_s.append((silent - at) * 1e-3)
+        back_s.append((back - at) * 1e-3 if back > silent else np.inf)
+        leaks.append(float(level[silent : back - 5].max(initial=0.0)))
+    report.row(what="engine killed", kills=times, silent_ms=1e3 * max(silent_s), back_s=max(back_s),
+               loudest_between=max(leaks))  # fmt: skip
+    return max(silent_s), max(back_s)
+
+
+def main() -> None:
+    if "--control" in sys.argv:
+        control(sys.argv[2])
+        return
+    if "--stalls" in sys.argv:
+        watch_stalls()
+        return
+    parser = arguments("isolation", __doc__)
+    parser.add_argument("--seconds", type=float, metavar="N", help="how long rtvc runs under load (600)")
+    args = parser.parse_args()
+    report = Report("isolation")
+    seconds = args.seconds or (20.0 if args.quick else 600.0)
+    short = min(seconds, 60.0)
+    with rig.pipewire(BLOCK_FRAMES) as server:
+        server.plug_in()
+        steady(server)
+        with plain(server, "pipewire", BLOCK_FRAMES), controlled(server, "none") as load_only:
+            measure(report, server, "C copy, load in another process", short, load_only)
+        with controlled(server, "rtvc") as rtvc:
+            ours = measure(report, server, "rtvc, load in its control process", seconds, rtvc)
+        with controlled(server, "python") as python:
+            theirs = measure(report, server, "Python callback, load in its process", short, python)
+        silent_s, back_s = kills(report, server, 3 if args.quick else 10)
+    report.target(f"rtvc under load, {seconds:.0f} s: xruns caused by us", ours, "", "== 0")
+    report.target("Python callback under the same load: torn", 60 * theirs / short, "a minute", ">= 0")
+    report.target("engine killed: silence after, worst", 1e3 * silent_s, "ms", "<= 20")
+    report.target("engine killed: sound again after, worst", back_s, "s", "<= 2")
+    report.finish(args.json)
+
+
+if __name__ == "__main__":
+    main()
