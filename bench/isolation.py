@@ -34,7 +34,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.latency import RATE_HZ, SETTLE_S, live, plain, steady
+from bench.latency import FIFO_PRIORITY, RATE_HZ, SETTLE_S, live, plain
 from bench.report import Report, arguments
 from rtvc.engine.engine import Engine
 from rtvc.voices.presets import find_preset
@@ -224,9 +224,7 @@ def measure(report: Report, server: rig.Server, what: str, seconds: float, contr
         rig.Recorder(server, "fake-mic") as microphone,
         rig.Recorder(server, "rtvc-mic") as heard,
     ):
-        player = server.play(tone(seconds))
-        steady(server)
-        player.wait()
+        server.play(tone(seconds)).wait()
         time.sleep(0.5)
     xruns = control.ask("xruns") - before
     torn_in, torn_out = (recorder.arrival_s(torn_s(recorder.x) * RATE_HZ) for recorder in (microphone, heard))
@@ -260,7 +258,6 @@ def kills(report: Report, server: rig.Server, times: int) -> tuple[float, float]
         time.sleep(SETTLE_S)
         with rig.Recorder(server, "rtvc-mic") as heard:
             player = server.play(tone((times + 1) * KILL_EVERY_S))
-            steady(server)
             for _ in range(times):
                 time.sleep(KILL_EVERY_S)
                 (engine,) = [pid for child in children(rtvc.process.pid) for pid in children(child)]
@@ -295,9 +292,8 @@ def main() -> None:
     report = Report("isolation")
     seconds = args.seconds or (20.0 if args.quick else 600.0)
     short = min(seconds, 60.0)
-    with rig.pipewire(BLOCK_FRAMES) as server:
+    with rig.pipewire(BLOCK_FRAMES, FIFO_PRIORITY) as server:
         server.plug_in()
-        steady(server)
         with plain(server, "pipewire", BLOCK_FRAMES), controlled(server, "none") as load_only:
             measure(report, server, "C copy, load in another process", short, load_only)
         with controlled(server, "rtvc") as rtvc:

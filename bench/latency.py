@@ -1,16 +1,18 @@
-"""How late the voice is, through real audio servers: player -> fake microphone -> rtvc -> virtual microphone -> recorder.
+"""How late the voice is, through real audio servers: from a fake microphone to the virtual one.
 
-Private servers are started (`tests.rig`); `rtvc live` runs as users run it. Two recorders, one on the fake microphone and
-one on the virtual one, stamp what arrives by one clock: the difference is the latency ("total_ms"). The floor is the
-same path with a converter that only copies: inside the callback on JACK and PipeWire, by a thread within half a
-millisecond on PulseAudio. On jackd both ends count the graph's own frames, so its figures are exact.
+Private servers are started (`tests.rig`) and `rtvc live` runs as users run it. A player feeds the fake microphone; two
+recorders, one on each microphone, stamp what arrives by one clock: the difference is the latency ("total_ms"). The
+floor is the same path with a converter that only copies: inside the callback on JACK and PipeWire, by a thread within
+half a millisecond on PulseAudio. On jackd both ends count the graph's own frames, so its figures are exact.
 
-The speaker's own voice (same delay by design) carries chirps over a pilot tone: each chirp is found by a matched filter,
+The speaker's own voice (same delay by design) carries chirps over a pilot tone: a matched filter finds each chirp, and
 torn pilot counts as a glitch. The DSP voice carries speech: the envelope of 1-8 kHz is correlated in windows of 2 s.
-The envelope's own error is in the row "offline", where the engine's delay is known.
+The
+row "offline" shows the envelope's own error: there the delay is known.
 
-declared_ms is the median of what the status says: voice, sound in flight and, where the host tells, its buffers. With
-the buffers it is compared with total_ms, without them with minus_floor_ms.
+declared_ms is what the status said: voice, sound in flight and, where the host tells, its buffers. difference_ms is the
+median, over chirps or windows, of the latency less what was declared at that moment: of total_ms where the host's
+buffers are declared, of minus_floor_ms where they are not known.
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,25 +46,16 @@ RATE_HZ = 48_000
 PRESET = "feminine"
 WINDOW_S = 2.0
 LONGEST_S = 0.2
-FIFO_PRIORITY = 20
+FIFO_PRIORITY = 20  # of the rig: what it adds is not ours to measure
 SETTLE_S = 5.0
 READY_S = 180.0  # the very first start of the engine compiles it
 
 Sound = NDArray[np.float32]
 HOSTS: tuple[tuple[str, Callable[[int], contextlib.AbstractContextManager[rig.Server]], tuple[int, ...]], ...] = (
-    ("pipewire", rig.pipewire, (256, 128)),
-    ("pulse", lambda _: rig.pulseaudio(), (256, 240)),
+    ("pipewire", lambda block_frames: rig.pipewire(block_frames, FIFO_PRIORITY), (256, 128)),
+    ("pulse", lambda _: rig.pulseaudio(FIFO_PRIORITY), (256, 240)),
     ("jack", rig.jackd, (256,)),
 )
-
-
-def steady(server: rig.Server) -> None:
-    """Give every thread of the rig real-time priority where allowed: what the rig adds is not ours to measure."""
-    for process in server.processes:
-        for task in Path(f"/proc/{process.pid}/task").glob("*"):
-            with contextlib.suppress(OSError):
-                if os.sched_getscheduler(int(task.name)) == os.SCHED_OTHER:
-                    os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(FIFO_PRIORITY))
 
 
 def pass_through(host: str, block_frames: int) -> None:
@@ -123,17 +115,15 @@ def _copy(host: str, playback_id: str, block_frames: int) -> None:
 
 @dataclass
 class Converter:
-    """A running converter and, if it is rtvc, its statuses, one a second."""
+    """A running converter and, if it is rtvc, its statuses, one a second, and when they came."""
 
     process: subprocess.Popen[str]
     statuses: list[dict[str, Any]] = field(default_factory=list)
+    told_s: list[float] = field(default_factory=list)
 
-    def median(self, name: str) -> float:
-        return float(np.median([status[name] for status in self.statuses]))
-
-    def grown(self, name: str) -> int:
-        """Return how much a counter grew while statuses were taken."""
-        return int(self.statuses[-1][name]) - int(self.statuses[0][name])
+    def at(self, name: str, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a number of the status as it was at times by time.monotonic()."""
+        return np.interp(time_s, self.told_s, [status[name] for status in self.statuses[: len(self.told_s)]])
 
 
 @contextlib.contextmanager
@@ -173,13 +163,23 @@ def _read(converter: Converter) -> None:
     assert converter.process.stdout is not None
     for line in converter.process.stdout:
         converter.statuses.append(json.loads(line))
+        converter.told_s.append(time.monotonic())
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What both microphones gave, sample for sample on one clock, and when that was by time.monotonic()."""
+
+    x: Sound
+    y: Sound
+    begin_s: float
 
 
 @contextlib.contextmanager
-def ends(server: rig.Server, sound: Sound) -> Iterator[Callable[[], tuple[Sound, Sound]]]:
-    """Plug in both ends; inside, a call plays sound and returns both recordings on one clock, sample for sample."""
+def ends(server: rig.Server, sound: Sound) -> Iterator[Callable[[], Heard]]:
+    """Be ready at both ends; inside, a call plays sound and returns what was heard."""
     if server.kind != "jackd":
-        yield lambda: _play(server, sound)
+        yield lambda: play(server, sound)
         return
     sent, heard = server.folder / "sent.raw", server.folder / "heard.raw"
     sound.tofile(sent)
@@ -189,32 +189,44 @@ def ends(server: rig.Server, sound: Sound) -> Iterator[Callable[[], tuple[Sound,
         say, answer = mic.stdin, mic.stdout
         answer.readline()
 
-        def play() -> tuple[Sound, Sound]:
+        def ask() -> Heard:
+            begin_s = time.monotonic()
             print("play", file=say, flush=True)
             answer.readline()
-            return sound, np.fromfile(heard, np.float32)
+            return Heard(sound, np.fromfile(heard, np.float32), begin_s)
 
-        yield play
+        yield ask
 
 
-def _play(server: rig.Server, sound: Sound) -> tuple[Sound, Sound]:
-    with rig.Recorder(server, "fake-mic") as before, rig.Recorder(server, "rtvc-mic") as after:
-        player = server.play(sound)
-        steady(server)
-        player.wait()
+def play(server: rig.Server, sound: Sound, heard_at: str = "rtvc-mic") -> Heard:
+    """Play sound into the fake microphone and record that and another source."""
+    with rig.Recorder(server, "fake-mic") as before, rig.Recorder(server, heard_at) as after:
+        server.play(sound).wait()
         time.sleep(0.5)
-    return aligned(before, after)
+    begin, other = (float(recorder.arrival_s(np.zeros(1))[0]) for recorder in (before, after))
+    late = round((other - begin) * RATE_HZ)
+    return Heard(before.x[max(0, late) :], after.x[max(0, -late) :], max(begin, other))
 
 
-def aligned(before: rig.Recorder, after: rig.Recorder) -> tuple[Sound, Sound]:
-    """Return both recordings from the moment on at which both run."""
-    begin, other = (recorder.arrival_s(np.zeros(1))[0] for recorder in (before, after))
-    late = round(float(other - begin) * RATE_HZ)
-    return before.x[max(0, late) :], after.x[max(0, -late) :]
+@dataclass(frozen=True)
+class Delays:
+    """Delays in ms, and where in y (in s) each was found."""
+
+    late_ms: NDArray[np.float64]
+    at_s: NDArray[np.float64]
+
+    def cells(self) -> dict[str, Cell]:
+        p50, low, high = (float(f(self.late_ms)) for f in (np.median, np.min, np.max))
+        return {"total_ms": p50, "min_ms": low, "max_ms": high, "found": len(self.late_ms)}
 
 
-def chirp_delay(x: Sound, y: Sound) -> probe.Delay:
-    return probe.delay((x, probe.chirps(x) / RATE_HZ), (y, probe.chirps(y) / RATE_HZ))
+def chirp_delays(heard: Heard) -> Delays:
+    """Return the delay of each chirp in y against the last one before it in x."""
+    sent, came = probe.chirps(heard.x), probe.chirps(heard.y)
+    if not len(sent) or not len(came):
+        raise RuntimeError(f"of the chirps {len(sent)} were heard before and {len(came)} after the converter")
+    late = came - sent[np.maximum(np.searchsorted(sent, came + 0.005 * RATE_HZ) - 1, 0)]
+    return Delays(late * 1e3 / RATE_HZ, came / RATE_HZ)
 
 
 def envelope(x: Sound) -> NDArray[np.float64]:
@@ -224,65 +236,65 @@ def envelope(x: Sound) -> NDArray[np.float64]:
     return smooth
 
 
-def speech_delays_ms(x: Sound, y: Sound) -> NDArray[np.float64]:
+def speech_delays(x: Sound, y: Sound) -> Delays:
     """Return the delay of y's envelope against x's in each window that has speech."""
     a, b = envelope(x), envelope(y)
     size, longest = round(WINDOW_S * RATE_HZ), round(LONGEST_S * RATE_HZ)
-    found = []
+    late, at = [], []
     for start in range(0, min(len(a), len(b) - longest) - size, size // 4):
         here, there = a[start : start + size], b[start : start + size + longest]
         if here.std() < 0.5 * a.std():
             continue
         n = 1 << (2 * size).bit_length()
         match = np.fft.irfft(np.fft.rfft(there - there.mean(), n) * np.conj(np.fft.rfft(here - here.mean(), n)), n)
-        found.append(int(np.argmax(match[:longest])) * 1e3 / RATE_HZ)
-    return np.array(found)
+        late.append(int(np.argmax(match[:longest])))
+        at.append(start + size // 2)
+    return Delays(np.array(late) * 1e3 / RATE_HZ, np.array(at) / RATE_HZ)
 
 
 def measure(report: Report, server: rig.Server, host: str, block_frames: int, seconds: float) -> dict[str, float]:
     """Add the rows of one host and block; return what the targets need."""
     where: dict[str, Cell] = {"host": host, "block": block_frames}
     tone, speech = probe.probe(seconds), np.resize(voices(), round(seconds * RATE_HZ))
-    with ends(server, tone) as play, plain(server, host, block_frames):
+    with ends(server, tone) as hear, plain(server, host, block_frames):
         time.sleep(SETTLE_S)
-        floor = chirp_delay(*play())
-    report.row(what="pass-through", **where, total_ms=floor.p50_ms, min_ms=floor.min_ms, max_ms=floor.max_ms,
-               found=floor.chirps, torn_in=floor.glitches_in, torn_out=floor.glitches_out)  # fmt: skip
-    with ends(server, tone) as play, live(server, host, block_frames, "--preset", "natural") as rtvc:
-        x, y = _settled(rtvc, play)
-    own = chirp_delay(x, y)
-    figures = _declared(rtvc, own.p50_ms, floor.p50_ms)
-    differences = [figures["difference_ms"]]
-    report.row(what="rtvc, own voice", **where, total_ms=own.p50_ms, min_ms=own.min_ms, max_ms=own.max_ms,
-               found=own.chirps, torn_in=own.glitches_in, torn_out=own.glitches_out, **figures)  # fmt: skip
-    with ends(server, speech) as play, live(server, host, block_frames, "--preset", PRESET) as rtvc:
-        x, y = _settled(rtvc, play)
-    late_ms = speech_delays_ms(x, y)
-    figures = _declared(rtvc, float(np.median(late_ms)), floor.p50_ms)
-    report.row(what="rtvc, DSP voice", **where, total_ms=float(np.median(late_ms)), min_ms=late_ms.min(),
-               max_ms=late_ms.max(), found=len(late_ms), **figures)  # fmt: skip
-    differences.append(figures["difference_ms"])
-    return {"minus_floor_ms": figures["minus_floor_ms"], "difference_ms": max(map(abs, differences))}
+        heard = hear()
+    floor = chirp_delays(heard)
+    floor_ms = float(np.median(floor.late_ms))
+    report.row(what="pass-through", **where, **floor.cells(), **torn(heard))
+    with ends(server, tone) as hear, live(server, host, block_frames, "--preset", "natural") as rtvc:
+        time.sleep(SETTLE_S)
+        heard = hear()
+    own = chirp_delays(heard)
+    own_figures = declared(rtvc, heard, own, floor_ms)
+    report.row(what="rtvc, own voice", **where, **own.cells(), **own_figures, **torn(heard))
+    with ends(server, speech) as hear, live(server, host, block_frames, "--preset", PRESET) as rtvc:
+        time.sleep(SETTLE_S)
+        heard = hear()
+    dsp = speech_delays(heard.x, heard.y)
+    dsp_figures = declared(rtvc, heard, dsp, floor_ms)
+    report.row(what="rtvc, DSP voice", **where, **dsp.cells(), **dsp_figures)
+    differences = [own_figures["difference_ms"], dsp_figures["difference_ms"]]
+    return {"minus_floor_ms": dsp_figures["minus_floor_ms"], "difference_ms": max(map(abs, differences))}
 
 
-def _settled(rtvc: Converter, play: Callable[[], tuple[Sound, Sound]]) -> tuple[Sound, Sound]:
-    """Play once drift control is past its acquisition; keep the statuses of that time only."""
-    time.sleep(SETTLE_S)
-    del rtvc.statuses[:-1]
-    return play()
+def torn(heard: Heard) -> dict[str, Cell]:
+    return {"torn_in": probe.glitches(heard.x), "torn_out": probe.glitches(heard.y)}
 
 
-def _declared(rtvc: Converter, total_ms: float, floor_ms: float) -> dict[str, float]:
-    declared_ms = rtvc.median("latency_ms")
-    buffers_known = rtvc.statuses[-1]["device_ms"] is not None
+def declared(rtvc: Converter, heard: Heard, delays: Delays, floor_ms: float) -> dict[str, float]:
+    """Return what the status declared at the moments of the delays, against what was measured."""
+    time_s = heard.begin_s + delays.at_s
+    said_ms = rtvc.at("latency_ms", time_s)
+    left_out_ms = floor_ms if rtvc.statuses[-1]["device_ms"] is None else 0.0
+    before, after = (rtvc.at("xruns", np.array([t]))[0] for t in (time_s[0] - 2.0, time_s[-1] + 2.0))
     return {
-        "minus_floor_ms": total_ms - floor_ms,
-        "declared_ms": declared_ms,
-        "difference_ms": (total_ms if buffers_known else total_ms - floor_ms) - declared_ms,
-        "in_flight_ms": rtvc.median("in_flight_ms"),
-        "xruns": rtvc.grown("xruns"),
-        "cuts": rtvc.grown("cuts"),
-        "xruns_at_start": int(rtvc.statuses[0]["xruns"]),
+        "minus_floor_ms": float(np.median(delays.late_ms)) - floor_ms,
+        "declared_ms": float(np.median(said_ms)),
+        "difference_ms": float(np.median(delays.late_ms - left_out_ms - said_ms)),
+        "in_flight_ms": float(np.median(rtvc.at("in_flight_ms", time_s))),
+        "xruns": round(after - before),
+        "xruns_before": round(before),
     }
 
 
@@ -292,20 +304,9 @@ def offline(report: Report) -> None:
     engine = Engine(RATE_HZ, find_preset(PRESET).vector())
     y = np.zeros_like(x)
     engine.process(x, y)
-    late_ms = speech_delays_ms(x, y)
-    report.row(what="offline, DSP voice", total_ms=float(np.median(late_ms)), min_ms=late_ms.min(),
-               max_ms=late_ms.max(), found=len(late_ms), declared_ms=engine.delay_ms,
-               difference_ms=float(np.median(late_ms)) - engine.delay_ms)  # fmt: skip
-
-
-def one_source(report: Report, server: rig.Server, host: str, seconds: float) -> None:
-    """Add what two recorders on one source disagree by: the meter's own error."""
-    with rig.Recorder(server, "fake-mic") as before, rig.Recorder(server, "fake-mic") as after:
-        server.play(probe.probe(seconds)).wait()
-        time.sleep(0.5)
-    zero = chirp_delay(*aligned(before, after))
-    report.row(what="one source twice", host=host, total_ms=zero.p50_ms, min_ms=zero.min_ms, max_ms=zero.max_ms,
-               found=zero.chirps, torn_in=zero.glitches_in, torn_out=zero.glitches_out)  # fmt: skip
+    delays = speech_delays(x, y)
+    difference_ms = float(np.median(delays.late_ms)) - engine.delay_ms
+    report.row(what="offline, DSP voice", **delays.cells(), declared_ms=engine.delay_ms, difference_ms=difference_ms)
 
 
 def main() -> None:
@@ -322,9 +323,9 @@ def main() -> None:
             with start(block_frames) as server:
                 if server.kind != "jackd":
                     server.plug_in()
-                    steady(server)
-                    if block_frames == blocks[0]:
-                        one_source(report, server, host, seconds)
+                    if block_frames == blocks[0]:  # the meter's own error
+                        twice = play(server, probe.probe(seconds), "fake-mic")
+                        report.row(what="one source twice", host=host, **chirp_delays(twice).cells(), **torn(twice))
                 found[host, block_frames] = measure(report, server, host, block_frames, seconds)
     what = "PipeWire, 256 frames: DSP voice, microphone to virtual microphone, minus the floor, p50"
     report.target(what, found["pipewire", 256]["minus_floor_ms"], "ms", "<= 25")

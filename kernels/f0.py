@@ -113,7 +113,7 @@ def f0_delay_ms(f0_hz: float) -> float:
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.float32:
     """Return the inner product of two vectors of one length; slices from 0 let LLVM use SIMD."""
     total = np.float32(0.0)
     for k in range(a.shape[0]):

@@ -91,4 +91,4 @@ def peak(x: NDArray[np.float32]) -> float:
     largest = np.float32(0.0)
     for i in range(x.shape[0]):
         largest = max(largest, abs(x[i]))
-    return largest
+    return float(largest)

@@ -59,7 +59,7 @@ class PsolaState(NamedTuple):
 
 
 def _interpolation_table() -> NDArray[np.float32]:
-    """Return Kaiser-windowed sinc filters, float32[cutoff, phase, tap]; phase _PHASES is phase 0 one tap on."""
+    """Return Kaiser-windowed sinc filters, float32[cutoff, phase * tap]; phase _PHASES is phase 0 one tap on."""
     table = np.zeros((_CUTOFFS, _PHASES + 1, _TAPS), np.float64)
     taps = np.arange(_TAPS) - (_TAPS // 2 - 1)
     for c in range(_CUTOFFS):
@@ -69,7 +69,7 @@ def _interpolation_table() -> NDArray[np.float32]:
             window = np.i0(7.0 * np.sqrt(np.maximum(0.0, 1.0 - (at / (_TAPS / 2)) ** 2))) / np.i0(7.0)
             weights = cutoff * np.sinc(cutoff * at) * window
             table[c, p] = weights / weights.sum()
-    return table.astype(np.float32)
+    return table.astype(np.float32).reshape(_CUTOFFS, -1)
 
 
 def psola_state(rate_hz: float, delay_samples: int) -> PsolaState:
@@ -125,24 +125,22 @@ def _sound(state: PsolaState, grain: NDArray[np.float64], now: int, y: NDArray[n
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _dot(
-    piece: NDArray[np.float32], weights: NDArray[np.float32], following: NDArray[np.float32], blend: np.float32
-) -> np.float32:
-    """Return the filter between two phases applied to a piece (always _TAPS products)."""
-    total = np.float32(0.0)
-    for k in range(_TAPS):
-        total += piece[k] * (weights[k] + blend * (following[k] - weights[k]))
-    return total
-
-
-@njit(cache=True, nogil=True)
 def _read(history: NDArray[np.float32], filters: NDArray[np.float32], position: float) -> np.float32:
-    """Return the signal at a fractional position, band-limited by `filters` (float32[phase, tap])."""
+    """Return the signal at a fractional position, band-limited by `filters` (float32[(_PHASES + 1) * _TAPS])."""
     whole = int(np.floor(position))
     phase = (position - whole) * _PHASES
-    p = int(phase)
-    start = (whole - (_TAPS // 2 - 1)) & (HISTORY - 1)
-    return _dot(history[start : start + _TAPS], filters[p], filters[p + 1], np.float32(phase - p))
+    row = int(phase)
+    blend = np.float32(phase - row)
+    # unsigned places: a signed one could be negative, and checking for that would stop vectorisation
+    start = np.uint64((whole - (_TAPS // 2 - 1)) & (HISTORY - 1))
+    here = np.uint64(row * _TAPS)
+    there = np.uint64((row + 1) * _TAPS)
+    total = np.float32(0.0)
+    for i in range(_TAPS):
+        k = np.uint64(i)
+        low = filters[here + k]
+        total += history[start + k] * (low + blend * (filters[there + k] - low))
+    return total
 
 
 @njit(cache=True, nogil=True)

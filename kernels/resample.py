@@ -155,12 +155,13 @@ def resample(state: ResamplerState, x: NDArray[np.float32], y: NDArray[np.float3
                 phase -= divisor
                 wait += 1
             offset += step
-            while phase / divisor + offset >= 1.0:
-                offset -= 1.0
-                wait += 1
+            # below zero first: a tiny negative time plus 1 can round to 1, which is the next input's
             while phase / divisor + offset < 0.0:
                 offset += 1.0
                 wait -= 1
+            while phase / divisor + offset >= 1.0:
+                offset -= 1.0
+                wait += 1
     clock[PLACE], clock[WAIT], clock[PHASE] = place, wait, phase
     drift[OFFSET] = offset
     return count

@@ -9,6 +9,7 @@ killed or not: each is started with a parent-death signal.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -54,6 +55,7 @@ class Server:
     env: dict[str, str]
     fifo: int = 0  # SCHED_FIFO priority of servers, players and recorders, so that a busy machine does not show
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    start: Callable[[], None] = field(default=lambda: None, repr=False)  # start the server, again after kill()
 
     def spawn(
         self, *command: str, stdin: int = subprocess.DEVNULL, stdout: int | None = None
@@ -282,6 +284,8 @@ def _start_pipewire(server: Server, quantum: int) -> None:
         f"context.properties = {{ default.clock.rate = {RATE_HZ} default.clock.quantum = {quantum} "
         "default.clock.min-quantum = 32 default.clock.max-quantum = 1024 }\n"
     )
+    for socket in ("bus", "pipewire-0"):  # left by a server that was killed
+        (folder / "runtime" / socket).unlink(missing_ok=True)
     bus = f"unix:path={folder}/runtime/bus"
     server.spawn("dbus-daemon", "--session", f"--address={bus}", "--nofork", "--nopidfile")
     _wait_until("bus", server, "ls", str(folder / "runtime"))
@@ -303,7 +307,8 @@ def pulseaudio(fifo: int = 0) -> Iterator[Server]:
     """Run a private PulseAudio with sinks hwmic and speakers, and nothing plugged in; fifo: see Server."""
     require("pulseaudio", "pactl")
     with _server("pulse", fifo) as server:
-        _start_pulseaudio(server)
+        server.start = functools.partial(_start_pulseaudio, server)
+        server.start()
         yield server
 
 
@@ -312,7 +317,8 @@ def pipewire(quantum: int = 256, fifo: int = 0) -> Iterator[Server]:
     """Run a private PipeWire with WirePlumber and pipewire-pulse, sinks hwmic and speakers, nothing plugged in."""
     require("dbus-daemon", "pipewire", "pipewire-pulse", "wireplumber", "pactl")
     with _server("pipewire", fifo) as server:
-        _start_pipewire(server, quantum)
+        server.start = functools.partial(_start_pipewire, server, quantum)
+        server.start()
         yield server
 
 

@@ -3,7 +3,8 @@
 `ClockModel` is a second-order delay-locked loop over (frames, time) pairs of one side's callbacks: it turns their
 jitter into a smooth frames-at-time function. `DriftControl` compares the sound in flight between both sides with
 its target and steers a resampler: a proportional-integral loop, wide while acquiring, narrow afterwards, so the
-correction is inaudible. The integral learns the ratio of the clocks; sounding at that ratio is what keeps the pitch. Samples are never dropped or repeated for drift.
+correction is inaudible. The integral learns the ratio of the clocks; sounding at that ratio is what keeps the pitch.
+Samples are never dropped or repeated for drift.
 
 Units: seconds for levels, parts (1e-6 is 1 ppm) for corrections.
 

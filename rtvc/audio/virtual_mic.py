@@ -51,23 +51,22 @@ class VirtualMicrophone:
             raise ValueError(f"{name!r} cannot name a microphone: use 1 to 60 letters, digits, dots, - and _")
         self._host = host
         self._lock: IO[str] | None = None
-        self._modules: list[int] = []
         self.heard_as = name
         self.playback_id = ""
 
     def __enter__(self) -> Self:
         from .devices import best_host, list_devices  # they need own_modules of this file
 
-        host = self._host or best_host().name
-        if host in ("pulse", "pipewire"):
+        self._host = self._host or best_host().name
+        if self._host in ("pulse", "pipewire"):
             self._lock = _lock(self.heard_as)
             try:
-                self._make(host)
+                self.ensure()
             except BaseException:
                 self._lock.close()
                 raise
         else:
-            cable = find_cable(list_devices(host), sys.platform)
+            cable = find_cable(list_devices(self._host), sys.platform)
             self.playback_id, self.heard_as = cable.id, _CABLES[sys.platform].heard_as
         return self
 
@@ -82,26 +81,29 @@ class VirtualMicrophone:
         finally:
             self._lock.close()
 
-    def _make(self, host: str) -> None:
+    def ensure(self) -> None:
+        """Make the microphone again if a restart of the sound server took it away; quick if it is there."""
+        if self._lock is None:
+            return  # an installed cable stays
         name = self.heard_as
         with PulseServer() as server:
             before = server.info()
-            if host == "pipewire":
-                self.playback_id = f"{host}:{name}"
+            if self._host == "pipewire":
+                self.playback_id = f"{self._host}:{name}"
                 node = f"media.class=Audio/Source/Virtual sink_name={name} {_FORMAT}"
                 wanted = [("module-null-sink", f"{node} sink_properties={_properties(name, name)}")]
             else:
                 sink = f"{name}-sink"
-                self.playback_id = f"{host}:{sink}"
+                self.playback_id = f"{self._host}:{sink}"
                 quick = f"sink_name={sink} norewinds=1 format=float32le {_FORMAT}"
                 heard = f"master={sink}.monitor source_name={name} channels=1 channel_map=mono master_channel_map=mono"
                 wanted = [
                     ("module-null-sink", f"{quick} sink_properties={_properties(sink, name)}"),
                     ("module-remap-source", f"{heard} source_properties={_properties(name, name)}"),
                 ]
-            _make_modules(server, name, wanted)
-            _await_source(server, name)
-            _keep_defaults(server, before, settle_s=_SETTLE_S if "PipeWire" in before.name else 0.0)
+            if _make_modules(server, name, wanted):
+                _await_source(server, name)
+                _keep_defaults(server, before, settle_s=_SETTLE_S if "PipeWire" in before.name else 0.0)
 
 
 def own_modules(server: PulseServer) -> list[tuple[str, PulseModule]]:
@@ -162,15 +164,17 @@ def _remove(server: PulseServer, name: str) -> None:
             server.unload_module(module.index)
 
 
-def _make_modules(server: PulseServer, name: str, wanted: list[tuple[str, str]]) -> None:
+def _make_modules(server: PulseServer, name: str, wanted: list[tuple[str, str]]) -> bool:
+    """Return False if just these modules are there: callers that hold the microphone of a crashed run keep it."""
     found = [(module.name, module.argument) for owner, module in own_modules(server) if owner == name]
     if sorted(found) == sorted(wanted):
-        return  # left by a crash and whole: callers that hold it keep it
+        return False
     _remove(server, name)
     if any(source.name == name for source in server.sources()):
         raise DeviceError(f"a source named {name} is there already and is not ours: give another name")
     for module_name, argument in wanted:
         server.load_module(module_name, argument)
+    return True
 
 
 def _await_source(server: PulseServer, name: str) -> None:

@@ -22,8 +22,11 @@ from rtvc.audio import link as fields
 from rtvc.audio.backend import DeviceError, Streams
 
 from . import worker
+from .dsp_voice import DspVoice
+from .engine import LIMITER_FRAMES
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
 from .process import engine_context
+from .voice import ENGINE_RATE_HZ
 from .worker import WorkerSettings
 
 WATCH_S = 0.05
@@ -168,8 +171,6 @@ class LiveSession:
         if not hasattr(self, "_link"):
             return _STOPPED
         link, stats, params = self._link.view, self._stats.view, self._params.view
-        from .engine import ENGINE_RATE_HZ, LIMITER_FRAMES, DspVoice
-
         return LiveStatus(
             state=self._state,
             voice_delay_ms=1e3 * (DspVoice.delay_frames + LIMITER_FRAMES) / ENGINE_RATE_HZ,
@@ -248,8 +249,8 @@ class LiveSession:
                 self._state = "restarting engine"
                 self._kill_engine()
                 self._start_engine()
-            elif self._streams is None or (lost := self._streams.failure()):
-                self._replace_streams(lost if self._streams else self._message)
+            elif lost := self._streams.failure() if self._streams else self._message or "the devices are closed":
+                self._replace_streams(lost)
             elif self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING:
                 self._state, self._message = "running", ""
 

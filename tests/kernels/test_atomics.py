@@ -12,6 +12,7 @@ import pytest
 from numba import njit, types
 from numba.core.errors import TypingError
 from numpy.typing import NDArray
+
 from rtvc.kernels import ring
 from rtvc.kernels.atomics import fence_acquire, fence_release, load_acquire, store_release
 

@@ -7,6 +7,7 @@ import time
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
 from rtvc.kernels.clock import now_ns
 
 

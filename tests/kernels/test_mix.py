@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from rtvc.kernels.mix import INPUT_LIMIT, delay, delay_state, mix, peak, sanitise, saturate, scale
 
 

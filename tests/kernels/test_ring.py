@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 from numpy.typing import NDArray
+
 from rtvc.kernels.ring import COUNTERS, READ, WRITTEN, ring_counters, ring_fill, ring_pop, ring_push, ring_skip
 
 CAPACITY = 1024
@@ -85,7 +86,9 @@ def test_the_two_counters_lie_on_different_cache_lines() -> None:
 
 
 @njit(cache=True, nogil=True)
-def produce(counters: NDArray[np.int64], data: NDArray[np.float32], x: NDArray[np.float32], s: NDArray[np.int64]) -> bool:
+def produce(
+    counters: NDArray[np.int64], data: NDArray[np.float32], x: NDArray[np.float32], s: NDArray[np.int64]
+) -> bool:
     """Push numbers s[0].. up to s[1] in blocks of pseudo-random length; False if the ring stayed full for a while."""
     tries = 0
     while s[0] < s[1] and tries < 1000:
@@ -100,7 +103,9 @@ def produce(counters: NDArray[np.int64], data: NDArray[np.float32], x: NDArray[n
 
 
 @njit(cache=True, nogil=True)
-def consume(counters: NDArray[np.int64], data: NDArray[np.float32], y: NDArray[np.float32], s: NDArray[np.int64]) -> bool:
+def consume(
+    counters: NDArray[np.int64], data: NDArray[np.float32], y: NDArray[np.float32], s: NDArray[np.int64]
+) -> bool:
     """Pop up to number s[1] and count what is out of sequence in s[3]; False if the ring stayed empty for a while."""
     tries = 0
     while s[0] < s[1] and tries < 1000:

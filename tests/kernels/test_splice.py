@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from rtvc.kernels.splice import splice
 
 RATE_HZ = 48000

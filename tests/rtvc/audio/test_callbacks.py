@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numba import njit
 from numpy.typing import NDArray
-from rtvc.kernels.ring import ring_fill, ring_pop, ring_push
 
 from rtvc.audio import link as fields
 from rtvc.audio.callbacks import portaudio_capture, portaudio_duplex, portaudio_playback
 from rtvc.audio.link import CAPTURE, PLAYBACK, capture_data, link_memory, playback_data, read_clock
+from rtvc.kernels.ring import ring_fill, ring_pop, ring_push
 
 POINTER, ULONG = ctypes.c_void_p, ctypes.c_ulong
 SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int, POINTER, POINTER, ULONG, POINTER, ULONG, POINTER)

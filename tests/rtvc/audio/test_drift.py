@@ -132,7 +132,9 @@ def run_loop(
     return np.array(out)
 
 
-@pytest.mark.parametrize("ppm", [(200, 0), (-200, 0), (0, 200), (500, 0), (-500, 0), (0, -500), (500, -500), (-500, 500)])
+@pytest.mark.parametrize(
+    "ppm", [(200, 0), (-200, 0), (0, 200), (500, 0), (-500, 0), (0, -500), (500, -500), (-500, 500)]
+)
 def test_the_level_locks_and_stays(ppm: tuple[float, float]) -> None:
     seen = run_loop(*ppm, seconds=30)
     wanted_ppm = 1e6 * ((1 + ppm[1] * 1e-6) / (1 + ppm[0] * 1e-6) - 1)

@@ -13,13 +13,17 @@ from tests import probe, rig
 PERIOD = 256
 
 
-@pytest.fixture
-def call(pipewire: rig.Server) -> rig.Server:
-    """Return a PipeWire with a fake microphone and a virtual one."""
-    pipewire.run(
+def _add_virtual(server: rig.Server) -> None:
+    server.run(
         *("pactl", "load-module", "module-null-sink", "media.class=Audio/Source/Virtual", "sink_name=virtual"),
         *("channels=1", "channel_map=mono", "rate=48000"),
     )
+
+
+@pytest.fixture
+def call(pipewire: rig.Server) -> rig.Server:
+    """Return a PipeWire with a virtual microphone."""
+    _add_virtual(pipewire)
     return pipewire
 
 
@@ -80,12 +84,16 @@ def test_pipewire_an_unplugged_microphone_is_reported_and_comes_back(call: rig.S
     assert len(probe.chirps(out.x)) >= 2
 
 
-def test_a_dead_pipewire_is_reported(call: rig.Server) -> None:
+def test_a_dead_pipewire_is_reported_and_comes_back(call: rig.Server) -> None:
     call.plug_in()
     with call.echo("pipewire:fake-mic", "pipewire:virtual", 60) as echo:
         assert echo.stdout is not None
         call.kill()
         assert echo.stdout.readline() == "lost the pipewire server went away\n"
+        call.start()
+        call.plug_in()
+        _add_virtual(call)
+        assert echo.stdout.readline() == "running\n"
 
 
 def test_jackd_adds_whole_periods(jackd: rig.Server) -> None:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from rtvc.kernels.ring import ring_fill, ring_pop, ring_push
 
 from rtvc.audio import link as fields
 from rtvc.audio.link import (
@@ -29,6 +28,7 @@ from rtvc.audio.link import (
     publish_clock,
     read_clock,
 )
+from rtvc.kernels.ring import ring_fill, ring_pop, ring_push
 
 RATE_HZ = 48000
 SINK = 0.05  # share of its value that the ended sound loses a sample
@@ -231,8 +231,12 @@ def test_a_clock_is_read_as_one_consistent_set_while_it_is_written() -> None:
 def test_the_fields_do_not_overlap() -> None:
     taken = [*range(fields.CAPTURE_RING, 16), *range(fields.PLAYBACK_RING, 32)]
     taken += [side + i for side in (CAPTURE, PLAYBACK) for i in range(6)]
-    taken += [value for name, value in vars(fields).items() if name.isupper() and name.startswith(("ENGINE_", "DEVICE_"))]
-    taken += [value for name, value in vars(fields).items() if name.startswith(("CAPTURE_", "PLAYBACK_")) and value >= 48]
+    taken += [
+        value for name, value in vars(fields).items() if name.isupper() and name.startswith(("ENGINE_", "DEVICE_"))
+    ]
+    taken += [
+        value for name, value in vars(fields).items() if name.startswith(("CAPTURE_", "PLAYBACK_")) and value >= 48
+    ]
     taken += [side + i for side in (fields.SCRATCH_CAPTURE, fields.SCRATCH_PLAYBACK) for i in range(4)]
     taken += [fields.LAST_SAMPLE, fields.TAIL]
     assert len(taken) == len(set(taken))

@@ -92,13 +92,17 @@ def test_an_unplugged_microphone_is_reported_and_comes_back(pulseaudio: rig.Serv
     assert len(probe.chirps(out.x)) >= 2
 
 
-def test_a_dead_server_is_reported(pulseaudio: rig.Server) -> None:
+def test_a_dead_server_is_reported_and_comes_back(pulseaudio: rig.Server) -> None:
     pulseaudio.plug_in()
     pulseaudio.add_sink("rtvc-sink")
     with pulseaudio.echo(CAPTURE, PLAYBACK, 60) as echo:
         assert echo.stdout is not None
         pulseaudio.kill()
         assert echo.stdout.readline() == "lost the PulseAudio server went away\n"
+        pulseaudio.start()
+        pulseaudio.plug_in()
+        pulseaudio.add_sink("rtvc-sink")
+        assert echo.stdout.readline() == "running\n"
 
 
 def test_a_missing_device_is_named(pulseaudio: rig.Server, inside: Callable[[rig.Server], None]) -> None:

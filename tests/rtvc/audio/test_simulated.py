@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rtvc.kernels.ring import ring_fill, ring_pop, ring_push
 
 from rtvc.audio import link as fields
 from rtvc.audio.link import CAPTURE, PLAYBACK, capture_data, link_memory, playback_data, read_clock
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
+from rtvc.kernels.ring import ring_fill, ring_pop, ring_push
 
 
 def noise(frames: int) -> NDArray[np.float32]:
@@ -81,7 +81,9 @@ def test_each_side_runs_at_its_own_rate(rate_hz: int, ppm: float) -> None:
 
 def test_duplex_runs_both_sides_on_one_clock() -> None:
     link = link_memory()
-    streams = SimulatedStreams(link, noise(1), SimulatedClock(ppm=300, jitter_ms=1), SimulatedClock(ppm=-300), duplex=True)
+    streams = SimulatedStreams(
+        link, noise(1), SimulatedClock(ppm=300, jitter_ms=1), SimulatedClock(ppm=-300), duplex=True
+    )
     assert streams.duplex
     for _, captured, played in run(streams, link, 5.0):
         assert captured == played

@@ -126,6 +126,20 @@ def test_a_server_that_died_meanwhile_does_not_matter(pulseaudio: rig.Server, in
         pulseaudio.kill()
 
 
+def test_it_is_made_again_on_a_server_that_was_started_again(sound_server: rig.Server, inside: Inside) -> None:
+    inside(sound_server)
+    with VirtualMicrophone() as microphone:
+        sound_server.kill()
+        sound_server.start()
+        assert "rtvc-mic" not in sound_server.names("sources")
+        microphone.ensure()
+        made = _modules(sound_server)
+        microphone.ensure()
+        assert _modules(sound_server) == made
+        assert "rtvc-mic" in sound_server.names("sources")
+    assert _modules(sound_server) == []
+
+
 @pytest.mark.parametrize("name", ["", "a b", 'a"b', "a/b", "x" * 61])
 def test_names_that_could_break_out_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="cannot name a microphone"):

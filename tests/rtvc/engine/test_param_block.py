@@ -9,7 +9,6 @@ from multiprocessing.shared_memory import SharedMemory
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from rtvc.kernels.atomics import load_acquire
 
 from rtvc.engine.param_block import (
     APPLIED_REV,
@@ -23,6 +22,7 @@ from rtvc.engine.param_block import (
     write_params,
 )
 from rtvc.engine.params import PARAMS, default_values, to_vector
+from rtvc.kernels.atomics import load_acquire
 
 STOP = 0  # of an int64 array behind the block
 
@@ -33,7 +33,7 @@ def block() -> NDArray[np.int64]:
 
 def test_what_is_written_is_read() -> None:
     shared, values = block(), np.zeros(len(PARAMS))
-    assert PARAM_BYTES == shared.nbytes
+    assert shared.nbytes == PARAM_BYTES
     wanted = to_vector({"pitch.semitones": -7.5, "voice.name": "own", "level.mute": True})
     rev = write_params(shared, wanted)
     assert read_params(shared, values, 0) == rev == 1
