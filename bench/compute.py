@@ -130,9 +130,9 @@ def peers(report: Report, x: NDArray[np.float32]) -> None:
         convert(wide[: ENGINE_RATE_HZ // 2])  # loads and compiles
         cpu_s, begin_s = time.process_time(), time.perf_counter()
         convert(wide)
-        took_s, cpu_s = time.perf_counter() - begin_s, time.process_time() - cpu_s
+        wall_s, cpu_s = time.perf_counter() - begin_s, time.process_time() - cpu_s
         audio_s = len(x) / ENGINE_RATE_HZ
-        report.row(what="peer, whole sound", name=name, rtf=cpu_s / audio_s, rtf_wall=took_s / audio_s, seconds=audio_s)
+        report.row(what="peer, whole sound", name=name, rtf=cpu_s / audio_s, rtf_wall=wall_s / audio_s, seconds=audio_s)
     try:
         from pedalboard import PitchShift
     except ImportError:

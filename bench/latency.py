@@ -7,12 +7,12 @@ half a millisecond on PulseAudio. On jackd both ends count the graph's own frame
 
 The speaker's own voice (same delay by design) carries chirps over a pilot tone: a matched filter finds each chirp, and
 torn pilot counts as a glitch. The DSP voice carries speech: the envelope of 1-8 kHz is correlated in windows of 2 s.
-The
-row "offline" shows the envelope's own error: there the delay is known.
+The row "offline" shows the envelope's own error: there the delay is known.
 
-declared_ms is what the status said: voice, sound in flight and, where the host tells, its buffers. difference_ms is the
-median, over chirps or windows, of the latency less what was declared at that moment: of total_ms where the host's
-buffers are declared, of minus_floor_ms where they are not known.
+declared_ms is what rtvc's status says it adds: the voice's delay and the sound in flight between the callbacks. Both
+converters leave the same buffers to the host, so it is compared with total less the host's part: floor less what the
+copy itself holds ("host_ms"). difference_ms is the median of that over chirps or windows, each against the status of
+its moment. host_said_ms is what the host tells of its buffers; a null sink's monitor is ahead of the time told.
 """
 
 from __future__ import annotations
@@ -37,8 +37,17 @@ from scipy.signal import butter, sosfiltfilt
 from bench.compute import voices
 from bench.report import Cell, Report, arguments
 from rtvc.audio.backend import open_streams, split_id
-from rtvc.audio.link import PLAYBACK_PRIME, link_memory
+from rtvc.audio.link import (
+    CAPTURE,
+    CAPTURE_RING,
+    PLAYBACK,
+    PLAYBACK_PRIME,
+    PLAYBACK_RING,
+    link_memory,
+    read_clock,
+)
 from rtvc.engine.engine import Engine
+from rtvc.kernels.ring import ring_fill
 from rtvc.voices.presets import find_preset
 from tests import probe, rig
 
@@ -71,17 +80,32 @@ def pass_through(host: str, block_frames: int) -> None:
 
 def _copy(host: str, playback_id: str, block_frames: int) -> None:
     if host == "pulse":
-        from tests.echo import Echo
+        _copy_in_thread(playback_id, block_frames)
+    else:
+        _copy_in_callback(host, playback_id, block_frames)
 
-        link = link_memory()
-        link[PLAYBACK_PRIME] = block_frames // 2
-        streams = open_streams(link.ctypes.data, "pulse:fake-mic", playback_id, RATE_HZ, block_frames)
-        with Echo(link, streams.block_frames):
-            streams.start()
-            print("running", flush=True)
-            sys.stdin.read()
-        streams.close()
-        return
+
+def _tell(in_flight_ms: float) -> None:
+    print(json.dumps({"state": "running", "in_flight_ms": in_flight_ms}), flush=True)
+
+
+def _copy_in_thread(playback_id: str, block_frames: int) -> None:
+    from tests.echo import Echo
+
+    link = link_memory()
+    link[PLAYBACK_PRIME] = block_frames // 2
+    streams = open_streams(link.ctypes.data, "pulse:fake-mic", playback_id, RATE_HZ, block_frames)
+    with contextlib.closing(streams), Echo(link, streams.block_frames):
+        streams.start()
+        while True:
+            time.sleep(0.2)
+            (_, in_ns, _), (_, out_ns, _) = (read_clock(link, side) for side in (CAPTURE, PLAYBACK))
+            fill = ring_fill(link[CAPTURE_RING:][:16]) + ring_fill(link[PLAYBACK_RING:][:16])
+            # what the microphone gathered since its callback, less what was played since that of playback
+            _tell(1e3 * fill / RATE_HZ + (out_ns - in_ns) * 1e-6)
+
+
+def _copy_in_callback(host: str, playback_id: str, block_frames: int) -> None:
     os.environ["PIPEWIRE_QUANTUM"] = f"{block_frames}/{RATE_HZ}"
     from numba import carray, cfunc, types
 
@@ -109,42 +133,29 @@ def _copy(host: str, playback_id: str, block_frames: int) -> None:
             client.connect(source, f"{client.name}:in")
         for sink in client.device_ports(split_id(playback_id)[1], output=False):
             client.connect(f"{client.name}:out", sink)
-        print("running", flush=True)
-        sys.stdin.read()
+        while True:
+            _tell(0.0)
+            time.sleep(0.2)
 
 
 @dataclass
 class Converter:
-    """A running converter and, if it is rtvc, its statuses, one a second, and when they came."""
+    """A running converter, its statuses, and when they came by time.monotonic()."""
 
     process: subprocess.Popen[str]
     statuses: list[dict[str, Any]] = field(default_factory=list)
     told_s: list[float] = field(default_factory=list)
 
     def at(self, name: str, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a number of the status as it was at times by time.monotonic()."""
-        return np.interp(time_s, self.told_s, [status[name] for status in self.statuses[: len(self.told_s)]])
+        """Return a number of the status as it was at some times."""
+        told = [status[name] for status in self.statuses[: len(self.told_s)]]
+        return np.asarray(np.interp(time_s, self.told_s, told), np.float64)
 
 
 @contextlib.contextmanager
-def plain(server: rig.Server, host: str, block_frames: int) -> Iterator[Converter]:
-    """Run the pass-through; inside, sound is running."""
-    with server.python("-m", "bench.latency", "--pass-through", host, str(block_frames)) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        if process.stdout.readline() != "running\n":
-            raise RuntimeError((server.folder / "python.log").read_text()[-2000:])
-        yield Converter(process)
-        process.stdin.close()
-        process.wait(10)
-
-
-@contextlib.contextmanager
-def live(server: rig.Server, host: str, block_frames: int, *sound: str) -> Iterator[Converter]:
-    """Run `rtvc live`; inside, sound is running."""
-    where = ["--no-virtual-mic", "--playback", "fake-call"] if host == "jack" else []
-    words = ["live", "--host", host, "--capture", "fake-mic", *where, "--block", str(block_frames), "--json", *sound]
-    with server.python("-m", "rtvc", *words) as process:
+def running(server: rig.Server, *words: str) -> Iterator[Converter]:
+    """Run a program that prints statuses; inside, sound is running."""
+    with server.python(*words) as process:
         converter = Converter(process)
         reader = threading.Thread(target=_read, args=(converter,), daemon=True)
         reader.start()
@@ -157,6 +168,18 @@ def live(server: rig.Server, host: str, block_frames: int, *sound: str) -> Itera
         process.send_signal(signal.SIGTERM)
         process.wait(10)
         reader.join()
+
+
+def plain(server: rig.Server, host: str, block_frames: int) -> contextlib.AbstractContextManager[Converter]:
+    """Run the copy."""
+    return running(server, "-m", "bench.latency", "--pass-through", host, str(block_frames))
+
+
+def live(server: rig.Server, host: str, block_frames: int, preset: str) -> contextlib.AbstractContextManager[Converter]:
+    """Run `rtvc live`."""
+    where = ["--no-virtual-mic", "--playback", "fake-call"] if host == "jack" else []
+    devices = ["--host", host, "--capture", "fake-mic", *where, "--block", str(block_frames)]
+    return running(server, "-m", "rtvc", "live", *devices, "--preset", preset, "--json")
 
 
 def _read(converter: Converter) -> None:
@@ -256,23 +279,25 @@ def measure(report: Report, server: rig.Server, host: str, block_frames: int, se
     """Add the rows of one host and block; return what the targets need."""
     where: dict[str, Cell] = {"host": host, "block": block_frames}
     tone, speech = probe.probe(seconds), np.resize(voices(), round(seconds * RATE_HZ))
-    with ends(server, tone) as hear, plain(server, host, block_frames):
+    with ends(server, tone) as hear, plain(server, host, block_frames) as copy:
         time.sleep(SETTLE_S)
         heard = hear()
-    floor = chirp_delays(heard)
-    floor_ms = float(np.median(floor.late_ms))
-    report.row(what="pass-through", **where, **floor.cells(), **torn(heard))
-    with ends(server, tone) as hear, live(server, host, block_frames, "--preset", "natural") as rtvc:
+    delays = chirp_delays(heard)
+    holds_ms = copy.at("in_flight_ms", heard.begin_s + delays.at_s)
+    floor = Floor(float(np.median(delays.late_ms)), float(np.median(delays.late_ms - holds_ms)))
+    report.row(what="copy", **where, **delays.cells(), in_flight_ms=float(np.median(holds_ms)), host_ms=floor.host_ms,
+               **torn(heard))  # fmt: skip
+    with ends(server, tone) as hear, live(server, host, block_frames, "natural") as rtvc:
         time.sleep(SETTLE_S)
         heard = hear()
     own = chirp_delays(heard)
-    own_figures = declared(rtvc, heard, own, floor_ms)
+    own_figures = declared(rtvc, heard, own, floor)
     report.row(what="rtvc, own voice", **where, **own.cells(), **own_figures, **torn(heard))
-    with ends(server, speech) as hear, live(server, host, block_frames, "--preset", PRESET) as rtvc:
+    with ends(server, speech) as hear, live(server, host, block_frames, PRESET) as rtvc:
         time.sleep(SETTLE_S)
         heard = hear()
     dsp = speech_delays(heard.x, heard.y)
-    dsp_figures = declared(rtvc, heard, dsp, floor_ms)
+    dsp_figures = declared(rtvc, heard, dsp, floor)
     report.row(what="rtvc, DSP voice", **where, **dsp.cells(), **dsp_figures)
     differences = [own_figures["difference_ms"], dsp_figures["difference_ms"]]
     return {"minus_floor_ms": dsp_figures["minus_floor_ms"], "difference_ms": max(map(abs, differences))}
@@ -282,17 +307,26 @@ def torn(heard: Heard) -> dict[str, Cell]:
     return {"torn_in": probe.glitches(heard.x), "torn_out": probe.glitches(heard.y)}
 
 
-def declared(rtvc: Converter, heard: Heard, delays: Delays, floor_ms: float) -> dict[str, float]:
+@dataclass(frozen=True)
+class Floor:
+    """The copy's whole delay, and the part of it that lies outside the copy."""
+
+    total_ms: float
+    host_ms: float
+
+
+def declared(rtvc: Converter, heard: Heard, delays: Delays, floor: Floor) -> dict[str, Any]:
     """Return what the status declared at the moments of the delays, against what was measured."""
     time_s = heard.begin_s + delays.at_s
-    said_ms = rtvc.at("latency_ms", time_s)
-    left_out_ms = floor_ms if rtvc.statuses[-1]["device_ms"] is None else 0.0
-    before, after = (rtvc.at("xruns", np.array([t]))[0] for t in (time_s[0] - 2.0, time_s[-1] + 2.0))
+    said_ms = rtvc.at("voice_delay_ms", time_s) + rtvc.at("in_flight_ms", time_s)
+    before, after = rtvc.at("xruns", np.array([time_s[0] - 2.0, time_s[-1] + 2.0]))
+    host_said_ms = [sum(status["device_ms"]) for status in rtvc.statuses if status["device_ms"] is not None]
     return {
-        "minus_floor_ms": float(np.median(delays.late_ms)) - floor_ms,
+        "minus_floor_ms": float(np.median(delays.late_ms)) - floor.total_ms,
         "declared_ms": float(np.median(said_ms)),
-        "difference_ms": float(np.median(delays.late_ms - left_out_ms - said_ms)),
+        "difference_ms": float(np.median(delays.late_ms - floor.host_ms - said_ms)),
         "in_flight_ms": float(np.median(rtvc.at("in_flight_ms", time_s))),
+        "host_said_ms": float(np.median(host_said_ms)) if host_said_ms else None,
         "xruns": round(after - before),
         "xruns_before": round(before),
     }
@@ -311,6 +345,7 @@ def offline(report: Report) -> None:
 
 def main() -> None:
     if "--pass-through" in sys.argv:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the virtual microphone goes
         pass_through(sys.argv[2], int(sys.argv[3]))
         return
     args = arguments("latency", __doc__).parse_args()

@@ -218,6 +218,7 @@ def _folder_env(folder: Path) -> dict[str, str]:
     env["XDG_STATE_HOME"] = str(folder / "state")
     env["PULSE_SERVER"] = f"unix:{folder}/runtime/pulse/native"
     env["PULSE_COOKIE"] = str(folder / "state/pulse/cookie")
+    env["PULSE_MEMPOOL_DISABLE"] = "1"  # a player killed with shared memory can take PulseAudio 16 with it
     env["JACK_DEFAULT_SERVER"] = f"rtvc-{folder.name}"  # finds no jackd but the one of this folder
     env["JACK_NO_START_SERVER"] = env["JACK_NO_AUDIO_RESERVATION"] = "1"
     return env
@@ -264,7 +265,7 @@ def _start_pulseaudio(server: Server) -> None:
     (folder / "rig.pa").write_text("load-module module-native-protocol-unix auth-anonymous=1\n")
     (folder / "daemon.conf").write_text(
         "flat-volumes = no\ndefault-sample-rate = 48000\ndefault-sample-format = float32le\n"
-        "realtime-scheduling = yes\nrealtime-priority = 50\n"
+        "realtime-scheduling = yes\nrealtime-priority = 50\nrlimit-rttime = -1\n"
     )
     server.env["PULSE_CONFIG"] = str(folder / "daemon.conf")
     server.env["PULSE_STATE_PATH"] = str(folder / "state/pulse")

@@ -2,7 +2,7 @@
 
 They run on libpulse's own mainloop thread. `userdata` is the address of a link. Streams are mono float32: the
 server mixes channels, because the memory that pa_stream_peek shows is mapped read-only. Playback answers each
-request in full, straight into the server's shared memory. So after a stall the part of the answer that is too
+request in full, straight into libpulse's memory. So after a stall the part of the answer that is too
 late falls away by itself (prebuf = 0 keeps the server's read index running), the queue is as deep as before, and
 the link's playback clock stays the server's.
 

@@ -8,6 +8,7 @@ only their leading members are declared, which the ABI has kept since 1.0).
 from __future__ import annotations
 
 import ctypes as C
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,6 +81,9 @@ def libpulse() -> C.CDLL:
     """Return libpulse, its symbols global so that compiled callbacks find them; DeviceError where it is missing."""
     global _library  # noqa: PLW0603  (a library is loaded once)
     if _library is None:
+        # PulseAudio 16 hands a client's shared blocks on to recorders, and can abort when that client dies
+        # (memblock_replace_import, its issue 824); without a pool libpulse sends copies: 1 KiB a block
+        os.environ.setdefault("PULSE_MEMPOOL_DISABLE", "1")
         try:
             _library = C.CDLL("libpulse.so.0", mode=C.RTLD_GLOBAL)
         except OSError as error:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.audio import link as fields
-from rtvc.audio.backend import DeviceError, Streams
+from rtvc.audio.backend import Streams
+from rtvc.kernels.ring import ring_fill, ring_skip
 
 from . import worker
 from .dsp_voice import DspVoice
@@ -102,14 +103,14 @@ class LiveSession:
         self._open_streams = open_streams
         self._values = values.copy()
         self._context = engine_context()
+        self._shared: list[_Shared] = []
         self._streams: Streams | None = None
         self._process: BaseProcess | None = None
         self._watch: threading.Thread | None = None
         self._stopping = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of what callers of set and status touch, which stop takes away
         self._state, self._message = "stopped", ""
         self._restarts = self._reopens = 0
-        self._known_epoch = 0
 
     def __enter__(self) -> LiveSession:
         self.start()
@@ -121,15 +122,19 @@ class LiveSession:
     def start(self) -> None:
         """Open devices, start the engine, let sound run.
 
-        Raises DeviceError if the devices cannot be opened, RuntimeError if the engine does not come up.
+        Raises DeviceError if the devices cannot be opened, RuntimeError if the engine does not come up or the session
+        runs already.
         """
-        self._link = _Shared.make(fields.LINK_BYTES, fields.LINK_INT64, np.int64)
-        self._params = _Shared.make(PARAM_BYTES, PARAM_INT64, np.int64)
-        self._stats = _Shared.make(worker.STATS * 8, worker.STATS, np.float64)
-        self._state = "starting"
+        if self._shared:
+            raise RuntimeError("this session runs already")
         self._stopping.clear()
-        write_params(self._params.view, self._values)
         try:
+            with self._lock:
+                self._link = self._share(fields.LINK_BYTES, fields.LINK_INT64, np.int64)
+                self._params = self._share(PARAM_BYTES, PARAM_INT64, np.int64)
+                self._stats = self._share(worker.STATS * 8, worker.STATS, np.float64)
+                self._state, self._message = "starting", ""
+                write_params(self._params.view, self._values)
             self._streams = self._open_streams(self._link.view)
             self._start_engine()
             self._await_engine()
@@ -147,29 +152,29 @@ class LiveSession:
         if self._watch:
             self._watch.join()
             self._watch = None
-        if self._streams:
-            self._streams.close()
-            self._streams = None
-        if self._process:
-            self._link.view[fields.ENGINE_STOP] = 1
-            self._process.join(2.0)
-            self._kill_engine()
-        for shared in ("_link", "_params", "_stats"):
-            if hasattr(self, shared):
-                getattr(self, shared).free()
-                delattr(self, shared)
-        self._state = "stopped"
+        self._close_streams()
+        self._stop_engine(2.0)
+        with self._lock:
+            for shared in self._shared:
+                shared.free()
+            self._shared.clear()
+            self._state = "stopped"
 
     def set(self, values: NDArray[np.float64]) -> int:
-        """Make the engine take over values (float64[len(PARAMS)]) as one change; return its revision."""
+        """Make the engine take over values (float64[len(PARAMS)]) as one change; return its revision.
+
+        A session that does not run starts with them; their revision is 0 then.
+        """
         with self._lock:
             self._values = values.copy()
-            return int(write_params(self._params.view, self._values))
+            return int(write_params(self._params.view, self._values)) if self._shared else 0
 
     def status(self) -> LiveStatus:
         """Return the session's state and counters."""
-        if not hasattr(self, "_link"):
-            return _STOPPED
+        with self._lock:
+            return self._status() if self._shared else _STOPPED
+
+    def _status(self) -> LiveStatus:
         link, stats, params = self._link.view, self._stats.view, self._params.view
         return LiveStatus(
             state=self._state,
@@ -209,7 +214,6 @@ class LiveSession:
         one_clock = self._streams.duplex
         self._link.view[fields.ENGINE_STATE] = 0
         self._link.view[fields.ENGINE_STOP] = 0
-        self._known_epoch = int(self._link.view[fields.ENGINE_EPOCH])
         settings = WorkerSettings(
             self._link.memory.name,
             self._params.memory.name,
@@ -233,63 +237,94 @@ class LiveSession:
                 raise RuntimeError("the engine process ended while starting; run `rtvc doctor` to see why")
             if time.perf_counter() > deadline_s:
                 raise RuntimeError(f"the engine did not come up within {WARM_UP_S:.0f} s")
-            time.sleep(0.005)
+            if self._stopping.wait(0.005):
+                raise RuntimeError("the session was stopped while its engine started")
 
-    def _kill_engine(self) -> None:
+    def _stop_engine(self, patience_s: float) -> None:
+        """End the engine: by asking it for so long, then by force."""
         if self._process:
+            self._link.view[fields.ENGINE_STOP] = 1
+            self._process.join(patience_s)
             if self._process.is_alive():
                 self._process.kill()
             self._process.join()
             self._process = None
 
+    def _share(self, size: int, shape: int, dtype: type) -> _Shared:
+        self._shared.append(_Shared.make(size, shape, dtype))
+        return self._shared[-1]
+
+    def _close_streams(self) -> None:
+        with self._lock:
+            streams, self._streams = self._streams, None
+        if streams:
+            streams.close()
+
     def _watch_over(self) -> None:
-        while not self._stopping.wait(WATCH_S):
-            if self._engine_failed():
-                self._restarts += 1
-                self._state = "restarting engine"
-                self._kill_engine()
-                self._start_engine()
-            elif lost := self._streams.failure() if self._streams else self._message or "the devices are closed":
-                self._replace_streams(lost)
-            elif self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING:
-                self._state, self._message = "running", ""
+        try:
+            while not self._stopping.wait(WATCH_S):
+                if lost := self._streams.failure() if self._streams else self._message or "the devices are closed":
+                    self._replace_streams(lost)
+                elif self._engine_failed():
+                    self._replace_engine()
+                elif self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING:
+                    self._state, self._message = "running", ""
+        except BaseException as error:
+            self._state, self._message = "failed", f"nobody watches over the session any more: {error}"
+            raise
 
     def _engine_failed(self) -> bool:
         if not self._process or not self._process.is_alive():
             self._message = "the engine process died and was replaced"
             return True
         link = self._link.view
+        age_s = time.perf_counter() - self._engine_since_s
         if link[fields.ENGINE_STATE] == worker.STATE_RUNNING:
-            silent_s = (time.perf_counter_ns() - int(link[fields.ENGINE_ALIVE_NS])) * 1e-9
-            if silent_s > HUNG_S and time.perf_counter() - self._engine_since_s > HUNG_S:
-                self._message = f"the engine process hung for {silent_s:.1f} s and was replaced"
-                return True
+            silent_s, limit_s = (time.perf_counter_ns() - int(link[fields.ENGINE_ALIVE_NS])) * 1e-9, HUNG_S
+        else:
+            silent_s, limit_s = age_s, WARM_UP_S
+        if min(silent_s, age_s) > limit_s:
+            self._message = f"the engine process hung for {silent_s:.1f} s and was replaced"
+            return True
         return False
+
+    def _replace_engine(self) -> None:
+        self._restarts += 1
+        self._state = "restarting engine"
+        try:
+            self._stop_engine(0.0)
+            self._start_engine()
+        except RuntimeError as error:
+            self._message = str(error)
+            self._stopping.wait(REOPEN_S)
 
     def _replace_streams(self, reason: str) -> None:
         """Close what was lost, try to open it again, and give the engine a fresh start on the new clocks."""
         self._state, self._message = "waiting for devices", reason
-        if self._streams:
-            self._streams.close()
-            self._streams = None
+        self._close_streams()
         try:
-            self._streams = self._open_streams(self._link.view)
-            self._link.view[fields.CAPTURE : fields.CAPTURE + 16] = 0
-            self._link.view[fields.ENGINE_STOP] = 1
-            if self._process:
-                self._process.join(1.0)
-            self._kill_engine()
+            streams = self._open_streams(self._link.view)
+            with self._lock:
+                self._streams = streams
+            self._stop_engine(1.0)
+            self._forget_sound()
             self._start_engine()
             self._await_engine()
             self._streams.start()
-        except (DeviceError, RuntimeError) as error:
+        except RuntimeError as error:  # DeviceError is one
             self._message = str(error)
-            if self._streams:
-                self._streams.close()
-                self._streams = None
+            self._close_streams()
             self._stopping.wait(REOPEN_S)
             return
         self._reopens += 1
+
+    def _forget_sound(self) -> None:
+        """Empty the playback ring and both clocks, while nobody else is at the link: what waited there is too old."""
+        link = self._link.view
+        counters = link[fields.PLAYBACK_RING : fields.PLAYBACK_RING + 16]
+        ring_skip(counters, ring_fill(counters))
+        link[fields.PLAYBACK_STATE] = 0
+        link[fields.CAPTURE : fields.CAPTURE + 16] = 0
 
 
 def _dbfs(peak: float) -> float:

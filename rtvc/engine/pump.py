@@ -205,7 +205,8 @@ class Pump:
             self._calm_since_s = time_s
             self.extra_s = max(0.0, self.extra_s - DEEPER_S / 2)
         self.drift.target_s = self.target_s()
-        resampler_set_ratio(self._in, self.drift.update(self.in_flight_s, time_s))
+        ratio = (1.0 + self._playback_clock.deviation()) / (1.0 + self._capture_clock.deviation()) - 1.0
+        resampler_set_ratio(self._in, self.drift.update(self.in_flight_s, ratio, time_s))
 
     def _deepen(self, time_s: float) -> None:
         self._calm_since_s = time_s

@@ -105,6 +105,7 @@ def serve(settings: WorkerSettings) -> None:
     params: NDArray[np.int64] = np.ndarray((PARAM_INT64,), np.int64, shared[1].buf)
     stats: NDArray[np.float64] = np.ndarray((STATS,), np.float64, shared[2].buf)
     link[fields.ENGINE_STATE] = STATE_WARMING
+    stats[STAT_REALTIME] = _ask_for_realtime()  # before warming up: a replacement must not queue behind a game
     warm_up()
     _Server(link, params, stats, settings).run()
     del link, params, stats
@@ -133,7 +134,6 @@ class _Server:
 
     def run(self) -> None:
         link = self._link
-        self._stats[STAT_REALTIME] = _ask_for_realtime()
         gc.collect()
         gc.freeze()
         gc.disable()

@@ -10,7 +10,6 @@ from rtvc.audio.drift import (
     ACQUIRE_S,
     HITCH_S,
     MAX_CORRECTION,
-    MAX_LOCKED_BEND,
     PATIENCE_S,
     ClockModel,
     DriftControl,
@@ -45,16 +44,17 @@ def test_a_steady_clock_is_known_within_two_seconds(ppm: float) -> None:
     seen = follow(ClockModel(RATE_HZ), readings(ppm, 10))
     settled = seen[seen[:, 0] > 2]
     assert np.abs(settled[:, 1]).max() < 0.01
-    assert np.abs(settled[:, 2] - ppm).max() < 3
+    assert np.abs(settled[:, 2] - ppm).max() < 5
 
 
-def test_jitter_is_smoothed_to_a_fiftieth() -> None:
+def test_jitter_is_smoothed_more_and_more() -> None:
     seen = follow(ClockModel(RATE_HZ), readings(200, 60, jitter_s=1e-3))
-    settled = seen[seen[:, 0] > 30]
+    early, settled = seen[(seen[:, 0] > 4) & (seen[:, 0] < 10)], seen[seen[:, 0] > 20]
     # lateness is never negative: its mean, 0.8 ms, is part of the clock; its spread (0.6 ms) is what must go
-    assert settled[:, 1].mean() == pytest.approx(-0.8, abs=0.1)
-    assert settled[:, 1].std() < 0.6 / 10
-    assert np.abs(settled[:, 2] - 200).max() < 30
+    assert np.abs(early[:, 1] + 0.8).max() < 0.3
+    assert np.abs(early[:, 2] - 200).max() < 100
+    assert np.abs(settled[:, 1] + 0.8).max() < 0.12
+    assert np.abs(settled[:, 2] - 200).max() < 20
 
 
 def test_the_same_reading_twice_counts_once() -> None:
@@ -82,16 +82,28 @@ def test_a_device_that_stood_still_is_soon_followed_at_its_known_rate(stop_s: fl
     assert np.abs(after[:, 2] - 200).max() < 3
 
 
-@pytest.mark.parametrize("late_s", [0.08, 0.4])
+@pytest.mark.parametrize("jitter_s", [0.0, 1e-3])
+@pytest.mark.parametrize("late_s", [0.015, 0.08, 0.4])
 @pytest.mark.parametrize("every", [1, 4, 1000])
-def test_late_callbacks_that_come_in_a_burst_hardly_move_the_clock(late_s: float, every: int) -> None:
-    rows = readings(200, 20)
+def test_late_callbacks_that_come_in_a_burst_do_not_move_the_clock(late_s: float, every: int, jitter_s: float) -> None:
+    rows = readings(200, 20, jitter_s)
     late = np.flatnonzero((rows[:, 1] > 10) & (rows[:, 1] < 10 + late_s))
     rows[late, 1] = 10 + late_s
     seen = follow(ClockModel(RATE_HZ), np.delete(rows, [i for n, i in enumerate(late[:-1]) if n % every], axis=0))
-    after = seen[seen[:, 0] > 10.01 + late_s]
-    assert np.abs(after[:, 1]).max() < 3.0
-    assert np.abs(after[:, 2] - 200).max() < 250
+    before, after = seen[(seen[:, 0] > 9) & (seen[:, 0] < 10)], seen[seen[:, 0] > 10.01 + late_s]
+    assert np.abs(after[:, 1] - before[:, 1].mean()).max() < 0.5
+    assert np.abs(after[:, 2] - 200).max() < 80
+
+
+def test_regular_unevenness_is_no_gap() -> None:
+    # as of a server that hands on three blocks at a time
+    rows = readings(200, 30)
+    rows = rows[: len(rows) // 3 * 3]
+    rows[:, 1] = np.repeat(rows[2::3, 1], 3)
+    seen = follow(ClockModel(RATE_HZ), rows)
+    settled = seen[seen[:, 0] > 10]
+    assert np.ptp(settled[:, 1]) < 0.5
+    assert np.abs(settled[:, 2] - 200).max() < 100
 
 
 def test_a_device_that_counts_from_zero_again_is_followed() -> None:
@@ -126,7 +138,8 @@ def run_loop(
         models[side].observe(int(frames), time_s)
         if side == 0 and models[1].ready:
             since = [model.frames_at(time_s) - frames for model, frames in zip(models, moved, strict=True)]
-            control.update((since[0] + made - moved[1] - since[1]) / RATE_HZ, time_s)
+            ratio = (1 + models[1].deviation()) / (1 + models[0].deviation()) - 1
+            control.update((since[0] + made - moved[1] - since[1]) / RATE_HZ, ratio, time_s)
             played = (due_s - 0.002) * RATE_HZ * (1 + playback_ppm * 1e-6)
             out.append((time_s, 1e3 * (made - played) / RATE_HZ, 1e6 * control.correction))
     return np.array(out)
@@ -156,61 +169,45 @@ def test_under_jitter_the_level_moves_less_than_a_millisecond_and_the_pitch_less
     assert np.abs(cents).max() < 0.1
 
 
-def locked() -> tuple[DriftControl, float]:
+def locked(ratio: float = 0.0) -> tuple[DriftControl, float]:
     """Return a control that has found its level, and the time."""
     control, time_s = DriftControl(TARGET_S), 0.0
     while time_s < 2 * ACQUIRE_S:
-        control.update(TARGET_S, time_s)
+        control.update(TARGET_S, ratio, time_s)
         time_s += BLOCK / RATE_HZ
     return control, time_s
 
 
+@pytest.mark.parametrize("ratio", [0.0, 2e-4, -1e-3])
+def test_at_its_level_it_makes_frames_at_the_ratio_of_the_clocks(ratio: float) -> None:
+    assert locked(ratio)[0].correction == ratio
+
+
 def test_once_locked_no_small_error_bends_the_pitch_by_a_cent() -> None:
-    control, time_s = locked()
+    control, time_s = locked(2e-4)
     for error_s in (0.9 * HITCH_S, -0.9 * HITCH_S, 0.001, -0.001):
         for _ in range(100):
-            correction = control.update(TARGET_S + error_s, time_s)
-            assert abs(1200 * np.log2(1 + correction)) < 1.0
+            correction = control.update(TARGET_S + error_s, 2e-4, time_s)
+            assert abs(1200 * np.log2((1 + correction) / (1 + 2e-4))) < 1.0
+            assert (correction - 2e-4) * error_s < 0
             time_s += BLOCK / RATE_HZ
 
 
-@pytest.mark.parametrize("error_s", [0.012, -0.012])
+@pytest.mark.parametrize("error_s", [0.012, -0.012, 0.002])
 def test_what_a_hitch_left_is_steered_out_in_seconds_without_overshoot(error_s: float) -> None:
     control, time_s = locked()
     level_s, errors = TARGET_S + error_s, []
     for _ in range(int(10 * RATE_HZ / BLOCK)):
-        level_s += control.update(level_s, time_s) * BLOCK / RATE_HZ
+        level_s += control.update(level_s, 0.0, time_s) * BLOCK / RATE_HZ
         time_s += BLOCK / RATE_HZ
         errors.append(abs(level_s - TARGET_S))
         assert abs(control.correction) <= MAX_CORRECTION
-    five_s = int(5 * RATE_HZ / BLOCK)
-    assert errors[five_s] < HITCH_S
-    assert errors[-1] < 0.001
+    assert errors[int(4 * RATE_HZ / BLOCK)] < 0.001
+    assert errors[-1] < 1e-4
     assert (level_s - TARGET_S) * error_s > -1e-9
 
 
-def test_a_long_stall_leaves_no_wind_up_behind() -> None:
-    control, time_s = DriftControl(TARGET_S), 0.0
-    for level_s in [TARGET_S] * 2000 + [0.3] * 2000 + [TARGET_S] * 10:
-        control.update(level_s, time_s)
-        time_s += BLOCK / RATE_HZ
-    assert abs(control.correction) < 1e-6
-
-
-def test_the_correction_has_a_bound_while_acquiring() -> None:
-    control = DriftControl(TARGET_S)
-    corrections = [control.update(1.0, i * BLOCK / RATE_HZ) for i in range(2000)]
-    assert min(corrections) == -MAX_CORRECTION
-    assert max(corrections) <= 0
-    corrections = [control.update(-1.0, 20 + i * BLOCK / RATE_HZ) for i in range(2000)]
-    assert max(np.abs(corrections)) <= MAX_CORRECTION
-
-
-def test_reset_acquires_again() -> None:
-    control = DriftControl(TARGET_S)
-    for i in range(2000):
-        control.update(TARGET_S + 1e-4, i * 0.005)
-    control.reset()
-    assert control.correction == 0.0
-    control.update(TARGET_S + 0.1, 100.0)
-    assert abs(control.correction) > MAX_LOCKED_BEND
+def test_the_correction_has_a_bound() -> None:
+    for level_s, ratio in ((1.0, 0.0), (-1.0, 0.0), (0.0, 0.3), (1.0, -0.004)):
+        control = DriftControl(TARGET_S)
+        assert abs(control.update(level_s, ratio, 0.0)) <= MAX_CORRECTION

@@ -1,0 +1,172 @@
+"""The engine process on its own: warm before it serves, obedient, and gone when nobody needs it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
+from multiprocessing.shared_memory import SharedMemory
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rtvc.audio import link as fields
+from rtvc.audio.simulated import SimulatedStreams
+from rtvc.engine import worker
+from rtvc.engine.param_block import APPLIED_REV, PARAM_BYTES, PARAM_INT64, write_params
+from rtvc.engine.params import to_vector
+from rtvc.engine.worker import WorkerSettings
+
+PATIENCE_S = 60.0
+LEVEL = 0.25
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"never came: {what}"
+        time.sleep(0.01)
+
+
+@dataclass
+class Desk:
+    """The shared memory of one engine, and how to start it."""
+
+    link: NDArray[np.int64]
+    params: NDArray[np.int64]
+    stats: NDArray[np.float64]
+    settings: WorkerSettings
+
+    def start(self) -> BaseProcess:
+        process = multiprocessing.get_context("spawn").Process(target=worker.serve, args=(self.settings,))
+        process.start()
+        return process
+
+    def running(self) -> bool:
+        return bool(self.link[fields.ENGINE_STATE] == worker.STATE_RUNNING)
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    sizes = (fields.LINK_BYTES, PARAM_BYTES, worker.STATS * 8)
+    shared = [SharedMemory(create=True, size=size) for size in sizes]
+    link: NDArray[np.int64] = np.ndarray((fields.LINK_INT64,), np.int64, shared[0].buf)
+    params: NDArray[np.int64] = np.ndarray((PARAM_INT64,), np.int64, shared[1].buf)
+    stats: NDArray[np.float64] = np.ndarray((worker.STATS,), np.float64, shared[2].buf)
+    for view in (link, params, stats):
+        view[:] = 0
+    link[fields.CAPTURE_RATE_HZ] = link[fields.PLAYBACK_RATE_HZ] = 48000
+    link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 1
+    settings = WorkerSettings(*(memory.name for memory in shared), one_clock=False, margin_s=0.004, max_age_s=0.4)
+    try:
+        yield Desk(link, params, stats, settings)
+    finally:
+        for memory in shared:
+            memory.close()
+            memory.unlink()
+
+
+def test_it_serves_until_it_is_told_to_stop(desk: Desk) -> None:
+    rev = write_params(desk.params, to_vector({"voice.name": "own", "level.match": False, "gate.threshold_db": -90}))
+    tone = (LEVEL * np.sin(0.02 * np.arange(48000 * 100))).astype(np.float32)
+    streams = SimulatedStreams(desk.link, tone)
+    process = desk.start()
+    try:
+        wait_for(desk.running, "the engine")
+        assert desk.params[APPLIED_REV] == rev  # from its first sample on
+        assert desk.link[fields.ENGINE_EPOCH] == 1
+        assert time.perf_counter_ns() - desk.link[fields.ENGINE_ALIVE_NS] < PATIENCE_S * 1e9
+        streams.start()
+        wait_for(lambda: desk.stats[worker.STAT_FRAMES] > 48000, "a second of sound")
+        wait_for(lambda: desk.stats[worker.STAT_IN_PEAK] > 0.9 * LEVEL, "its peak")
+        beat = int(desk.link[fields.ENGINE_ALIVE_NS])
+        wait_for(lambda: desk.link[fields.ENGINE_ALIVE_NS] > beat, "another heartbeat")
+        rev = write_params(desk.params, to_vector({"level.mute": True}))
+        wait_for(lambda: desk.params[APPLIED_REV] == rev, "a change to be taken over")
+        wait_for(lambda: desk.stats[worker.STAT_OUT_PEAK] == 0.0 < desk.stats[worker.STAT_IN_PEAK], "silence")
+        assert desk.stats[worker.STAT_TARGET_MS] >= 1e3 * 256 / 48000 + 4
+        assert 0 < desk.stats[worker.STAT_LOAD] < 1
+        assert desk.stats[worker.STAT_REALTIME] in (0.0, 1.0)
+    finally:
+        desk.link[fields.ENGINE_STOP] = 1
+        process.join(PATIENCE_S)
+        streams.close()
+    assert process.exitcode == 0
+    heard = streams.recorded()
+    assert np.abs(heard).max() == pytest.approx(LEVEL, rel=0.05)
+
+
+def test_an_engine_that_cannot_run_ends_with_an_error(desk: Desk) -> None:
+    process = multiprocessing.get_context("spawn").Process(
+        target=worker.serve, args=(replace(desk.settings, link="rtvc-no-such-memory"),)
+    )
+    process.start()
+    process.join(PATIENCE_S)
+    assert process.exitcode == 1
+    assert desk.link[fields.ENGINE_STATE] != worker.STATE_RUNNING
+
+
+def test_without_the_right_to_real_time_it_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(pid: int, policy: int, param: os.sched_param) -> None:
+        asked.append((pid, policy, param.sched_priority))
+        raise PermissionError("not allowed")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    assert worker._ask_for_realtime() is False
+    assert asked == [(0, os.SCHED_FIFO, worker.FIFO_PRIORITY)]
+
+
+# run in a fresh interpreter: after warm-up, neither another voice nor another rate nor any trouble compiles or loads
+AFTER_WARM_UP = """
+import sys
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from rtvc.audio import link as fields
+from rtvc.engine import worker
+
+def compiled():
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("rtvc.")]
+    found = {id(value): value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
+    return {f"{d.__module__}.{d.__name__}": len(d.signatures) for d in found.values()}
+
+worker.warm_up()
+before = compiled()
+
+from rtvc.engine.engine import Engine
+from rtvc.engine.params import PARAMS
+from rtvc.engine.pump import Pump
+random = np.random.default_rng(0)
+for in_hz, out_hz in ((48000, 48000), (44100, 96000), (16000, 44100)):
+    link = fields.link_memory()
+    link[fields.CAPTURE_RATE_HZ], link[fields.PLAYBACK_RATE_HZ] = in_hz, out_hz
+    link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 2
+    engine = Engine()
+    pump = Pump(link, engine, 0.004, 0.1, False)
+    n, m = in_hz // 200, out_hz // 200
+    for i in range(400):
+        if i % 10 == 0:
+            values = [random.uniform(p.minimum, p.maximum) for p in PARAMS.values()]
+            engine.set(np.array([round(v) if p.choices or p.switch else v for v, p in zip(values, PARAMS.values())]))
+        x = 0.2 * np.sin(0.02 * np.arange(n)) + 0.1 * random.standard_normal(n) * (i % 100 > 30)
+        fields.link_capture(link, np.repeat(x, 2).astype(np.float32), n, 1 + i * 5_000_000)
+        fields.link_playback(link, np.zeros(2 * m, np.float32), m, 1 + i * 5_000_000)
+        if not (80 < i < 90 or 150 < i < 190):
+            pump.step(i * 0.005)
+    assert pump.counters.cuts > 0 and pump.counters.dropped_frames > 0
+after = compiled()
+print({name: count for name, count in after.items() if count != before.get(name)})
+"""
+
+
+def test_after_warm_up_nothing_is_left_to_compile() -> None:
+    done = subprocess.run([sys.executable, "-c", AFTER_WARM_UP], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "{}", done.stderr
