@@ -8,7 +8,8 @@ A steady tone goes through. It is torn where its phase jumps or its level falls 
 fake microphone ("torn_in") or of the virtual one ("torn_out"). A virtual machine stops now and then for everybody: a
 watch on each core, at higher priority than all sound, notes each time it woke more than STALL_MS late, and a listener
 in the audio graph each cycle that came so late. What tears beside a torn microphone or such a stall is the machine's;
-the rest, "ours", is the row's result. "xruns" is what rtvc counted itself, whatever the cause.
+the rest, "ours", is the row's result. "xruns" is what rtvc counted itself, whatever the cause. "lost_s" is all torn
+sound and, where a converter held up its part of the graph, what never came.
 
 At last the engine process of `rtvc live` is killed in mid-stream, several times: from the kill to silence, and to
 sound again.
@@ -48,6 +49,7 @@ STALL_MS = 3.0  # rtvc's slack at 256 frames is about 6 ms
 BEFORE_S, NEAR_S = 0.02, 0.06  # recordings are stamped by a smooth clock; sound is heard tens of ms after its cause
 HEAP_OBJECTS = 1_000_000
 WATCH_PRIORITY = 95
+START_S = 0.2  # recorders may start so far apart
 KILL_EVERY_S = 4.0
 CYCLE_GAPS = 256
 CYCLE_WORDS = 4 + 2 * CYCLE_GAPS
@@ -281,8 +283,8 @@ def measure(report: Report, server: rig.Server, what: str, seconds: float, contr
     ):
         begin_s = time.monotonic()
         server.play(tone(seconds)).wait()
-        took_s = time.monotonic() - begin_s
         time.sleep(0.5)
+    missing_s = max(0.0, (len(microphone.x) - len(heard.x)) / RATE_HZ - START_S)
     xruns = control.ask("xruns") - before
     torn_in, torn_out = (recorder.arrival_s(torn_s(recorder.x) * RATE_HZ) for recorder in (microphone, heard))
     excuses = [(t - NEAR_S, t + NEAR_S) for t in torn_in]
@@ -294,11 +296,9 @@ def measure(report: Report, server: rig.Server, what: str, seconds: float, contr
         seconds=seconds,
         torn_in=len(events(torn_in)),
         torn_out=len(events(torn_out)),
-        torn_out_s=len(torn_out) * WINDOW_FRAMES / RATE_HZ,
-        player_late_s=took_s - seconds,
+        lost_s=missing_s + len(torn_out) * WINDOW_FRAMES / RATE_HZ,
         xruns=None if np.isnan(xruns) else int(xruns),
         ours=ours,
-        ours_a_minute=60 * ours / seconds,
         stalls=len(stalled),
         excused_share=sum(covered(excuses, begin_s, seconds)) / seconds,
         longest_stall_ms=1e3 * max((length for _, length in stalled), default=0.0),

@@ -103,6 +103,7 @@ def test_speech_comes_out_converted_whole_and_soon(sound_server: rig.Server) -> 
             time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
+    assert "rtvc-mic" not in sound_server.names("sources")
     latency_ms = float(str(statuses.seen[-1]["latency_ms"]))
     start_ms = 1e3 * (after.arrival_s(np.zeros(1))[0] - before.arrival_s(np.zeros(1))[0])
     delay_ms = lag_ms(before.x, after.x) + start_ms

@@ -65,7 +65,7 @@ def test_any_description_will_do(call: rig.Server) -> None:
         call.echo("pipewire:fake-mic", "pipewire:virtual", 20),
         rig.Recorder(call, "virtual") as out,
     ):
-        call.play(probe.probe(1.5)).wait()
+        call.play(probe.probe(2.5)).wait()
         time.sleep(0.3)
     assert len(probe.chirps(out.x)) >= 2
 
@@ -79,7 +79,7 @@ def test_pipewire_an_unplugged_microphone_is_reported_and_comes_back(call: rig.S
         call.plug_in()
         assert echo.stdout.readline() == "running\n"
         with rig.Recorder(call, "virtual") as out:
-            call.play(probe.probe(1.5)).wait()
+            call.play(probe.probe(2.5)).wait()
             time.sleep(0.3)
     assert len(probe.chirps(out.x)) >= 2
 

@@ -87,7 +87,7 @@ def test_an_unplugged_microphone_is_reported_and_comes_back(pulseaudio: rig.Serv
         pulseaudio.plug_in()
         assert echo.stdout.readline() == "running\n"
         with rig.Recorder(pulseaudio, "rtvc-sink.monitor") as out:
-            pulseaudio.play(probe.probe(1.5)).wait()
+            pulseaudio.play(probe.probe(2.5)).wait()
             time.sleep(0.3)
     assert len(probe.chirps(out.x)) >= 2
 

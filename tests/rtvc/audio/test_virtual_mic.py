@@ -41,10 +41,10 @@ def test_callers_hear_what_we_play_into_it(sound_server: rig.Server, inside: Ins
     with VirtualMicrophone(host=host) as microphone:
         assert microphone.heard_as == "rtvc-mic"
         with (
-            sound_server.echo(f"{host}:fake-mic", microphone.playback_id, 30),
+            sound_server.echo(f"{host}:fake-mic", microphone.playback_id, 30, 48000, 256, 256),
             rig.Recorder(sound_server, "rtvc-mic") as heard,
         ):
-            sound_server.play(probe.probe(1.5)).wait()
+            sound_server.play(probe.probe(2.5)).wait()
             time.sleep(0.3)
     assert len(probe.chirps(heard.x)) >= 2
     assert probe.chirp_level(heard.x) == pytest.approx(1.0, rel=0.05)

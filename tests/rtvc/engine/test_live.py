@@ -22,7 +22,7 @@ from rtvc.audio import link as fields
 from rtvc.audio.backend import DeviceError
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
 from rtvc.engine import live
-from rtvc.engine.live import MAX_AGE_S, LiveSession, OpenStreams
+from rtvc.engine.live import MAX_AGE_S, LiveSession
 from rtvc.engine.params import to_vector
 
 RATE_HZ = 48000

@@ -8,13 +8,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rtvc.kernels.ring import ring_fill
 
 from rtvc.audio import link as fields
 from rtvc.audio.link import CAPTURE, FADE_FRAMES, PLAYBACK, link_capture, link_memory
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
 from rtvc.engine.engine import Engine
 from rtvc.engine.pump import DEEPER_S, FADE_S, Pump
+from rtvc.kernels.ring import ring_fill
 
 MAX_AGE_S, MARGIN_S = 0.4, 0.004
 LEVEL, TONE_HZ = 0.5, 200.0
@@ -69,11 +69,11 @@ def run(
         pump.step(now_s)
         held_s = ring_fill(link[fields.CAPTURE_RING : fields.CAPTURE_RING + 16]) / capture.rate_hz
         held_s += ring_fill(link[fields.PLAYBACK_RING : fields.PLAYBACK_RING + 16]) / playback.rate_hz
-        xruns = int(link[fields.PLAYBACK_XRUNS])
         times_ms = (1e3 * pump.in_flight_s, 1e3 * held_s, 1e3 * pump.target_s())
-        rows.append((now_s, *times_ms, 1e6 * pump.drift.correction, xruns))
-    columns = np.array(rows).T
-    return Run(link, pump, streams.recorded(), *columns[:5], columns[5].astype(np.int64))
+        rows.append((now_s, *times_ms, 1e6 * pump.drift.correction, int(link[fields.PLAYBACK_XRUNS])))
+    time_s, in_flight_ms, held_ms, target_ms, correction_ppm, xruns = np.array(rows).T
+    y = streams.recorded()
+    return Run(link, pump, y, time_s, in_flight_ms, held_ms, target_ms, correction_ppm, xruns.astype(np.int64))
 
 
 def assert_no_click(world: Run) -> None:
