@@ -30,7 +30,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ PRESET = "natural"  # it passes the tone, and the engine computes the DSP voice 
 TONE_HZ, TONE_LEVEL = 1000.0, 0.15
 WINDOW_FRAMES = 480
 STALL_MS = 3.0  # rtvc's slack at 256 frames is about 6 ms
-BEFORE_S, NEAR_S = 0.02, 0.06  # recordings are stamped by a smooth clock; sound is heard tens of ms after its cause
+BEFORE_S, NEAR_S = 0.02, 0.06  # sound is heard tens of ms after what tore it
 HEAP_OBJECTS = 1_000_000
 WATCH_PRIORITY = 95
 START_S = 0.2  # recorders may start so far apart
@@ -135,7 +135,7 @@ def _python_callback() -> Iterator[None]:
 
 
 def watch_stalls() -> None:
-    """Print (end in s, length in s) of each stall of a core, and of each gap between cycles of the audio graph."""
+    """Print (where, end in s, length in s) of each stall of a "core" and each gap between "cycle"s of the graph."""
 
     def watch(core: int) -> None:
         os.sched_setaffinity(0, {core})
@@ -146,7 +146,7 @@ def watch_stalls() -> None:
             time.sleep(0.001)
             now_s = time.monotonic()
             if now_s - last_s > 0.001 + STALL_MS * 1e-3:
-                _note(now_s, now_s - last_s)
+                _note("core", now_s, now_s - last_s)
             last_s = now_s
 
     for core in os.sched_getaffinity(0):
@@ -154,8 +154,8 @@ def watch_stalls() -> None:
     _watch_cycles()
 
 
-def _note(end_s: float, length_s: float) -> None:
-    os.write(1, f"[{end_s}, {length_s}]\n".encode())  # in one piece: there are several threads
+def _note(where: str, end_s: float, length_s: float) -> None:
+    os.write(1, f'["{where}", {end_s}, {length_s}]\n'.encode())  # in one piece: there are several threads
 
 
 def _watch_cycles() -> None:
@@ -191,7 +191,7 @@ def _watch_cycles() -> None:
         while True:
             for number in range(told, int(log[1])):
                 end_ns, gap_ns = log[4:].reshape(-1, 2)[number % CYCLE_GAPS]
-                _note(end_ns * 1e-9, gap_ns * 1e-9)
+                _note("cycle", end_ns * 1e-9, gap_ns * 1e-9)
             told = int(log[1])
             time.sleep(0.05)
 
@@ -225,25 +225,42 @@ def controlled(server: rig.Server, converter: str) -> Iterator[Control]:
         process.wait(20)
 
 
+class Stall(NamedTuple):
+    """A core that stood still, or an audio graph's cycle that was late."""
+
+    where: str
+    end_s: float  # by time.monotonic()
+    length_s: float
+
+
 @contextlib.contextmanager
-def stalls(server: rig.Server) -> Iterator[list[tuple[float, float]]]:
-    """Watch the machine; afterwards the list holds (end in s by time.monotonic(), length in s) of each stall."""
-    found: list[tuple[float, float]] = []
+def stalls(server: rig.Server) -> Iterator[list[Stall]]:
+    """Watch the machine; afterwards the list holds its stalls."""
+    found: list[Stall] = []
     with server.python("-m", "bench.isolation", "--stalls") as process:
         yield found
         process.kill()
         assert process.stdout is not None
-        found += [json.loads(line) for line in process.stdout if line.endswith("]\n")]
+        found += [Stall(*json.loads(line)) for line in process.stdout if line.endswith("]\n")]
 
 
-def torn_s(x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the beginnings of torn windows of x in s. The tone's own start and end do not count."""
+class Stamped(rig.Recorder):
+    """A recorder that tells when each sample really came, however unsteady the rig was."""
+
+    def came_s(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return when the samples so many seconds from the start arrived, by time.monotonic()."""
+        ends = np.cumsum([len(chunk) for chunk in self._chunks]) / 4 / RATE_HZ
+        return np.array(self._times)[np.minimum(np.searchsorted(ends, seconds, "right"), len(ends) - 1)]
+
+
+def torn_s(x: NDArray[np.float32], seconds: float) -> NDArray[np.float64]:
+    """Return the beginnings in s of torn windows in a tone of so many seconds, but for its first and last 50 ms."""
     windows = x[: len(x) // WINDOW_FRAMES * WINDOW_FRAMES].reshape(-1, WINDOW_FRAMES)
     turn = (2 * np.pi * TONE_HZ / RATE_HZ * np.arange(WINDOW_FRAMES)).astype(np.float32)
     heard = windows @ np.cos(turn) - 1j * (windows @ np.sin(turn))
     level = np.abs(heard)
-    sounding = np.flatnonzero(level > 0.25 * TONE_LEVEL * WINDOW_FRAMES)
-    first, last = int(sounding[0]) + 5, int(sounding[-1]) - 4
+    first = int(np.argmax(level > 0.25 * TONE_LEVEL * WINDOW_FRAMES)) + 5
+    last = first + round(seconds * RATE_HZ / WINDOW_FRAMES) - 10
     heard, level = heard[first:last], level[first:last]
     turned = np.abs(np.angle(heard[1:] * np.conj(heard[:-1])))
     torn = np.flatnonzero((turned > 0.15) | (level[1:] < 0.25 * TONE_LEVEL * WINDOW_FRAMES))
@@ -278,17 +295,17 @@ def measure(report: Report, server: rig.Server, what: str, seconds: float, contr
     before = control.ask("xruns")
     with (
         stalls(server) as stalled,
-        rig.Recorder(server, "fake-mic") as microphone,
-        rig.Recorder(server, "rtvc-mic") as heard,
+        Stamped(server, "fake-mic") as microphone,
+        Stamped(server, "rtvc-mic") as heard,
     ):
         begin_s = time.monotonic()
         server.play(tone(seconds)).wait()
         time.sleep(0.5)
     missing_s = max(0.0, (len(microphone.x) - len(heard.x)) / RATE_HZ - START_S)
     xruns = control.ask("xruns") - before
-    torn_in, torn_out = (recorder.arrival_s(torn_s(recorder.x) * RATE_HZ) for recorder in (microphone, heard))
+    torn_in, torn_out = (recorder.came_s(torn_s(recorder.x, seconds)) for recorder in (microphone, heard))
     excuses = [(t - NEAR_S, t + NEAR_S) for t in torn_in]
-    excuses += [(end - length - BEFORE_S, end + NEAR_S) for end, length in stalled]
+    excuses += [(stall.end_s - stall.length_s - BEFORE_S, stall.end_s + NEAR_S) for stall in stalled]
     unexcused = [t for t in torn_out if not any(begin <= t <= end for begin, end in excuses)]
     ours = len(events(np.array(unexcused)))
     report.row(
@@ -299,9 +316,10 @@ def measure(report: Report, server: rig.Server, what: str, seconds: float, contr
         lost_s=missing_s + len(torn_out) * WINDOW_FRAMES / RATE_HZ,
         xruns=None if np.isnan(xruns) else int(xruns),
         ours=ours,
-        stalls=len(stalled),
+        core_stalls=sum(stall.where == "core" for stall in stalled),
+        late_cycles=sum(stall.where == "cycle" for stall in stalled),
         excused_share=sum(covered(excuses, begin_s, seconds)) / seconds,
-        longest_stall_ms=1e3 * max((length for _, length in stalled), default=0.0),
+        longest_stall_ms=1e3 * max((stall.length_s for stall in stalled), default=0.0),
     )
     return ours
 
@@ -315,7 +333,7 @@ def kills(report: Report, server: rig.Server, times: int) -> float:
     killed_s = []
     with live(server, "pipewire", BLOCK_FRAMES, PRESET) as rtvc:
         time.sleep(SETTLE_S)
-        with rig.Recorder(server, "rtvc-mic") as heard:
+        with Stamped(server, "rtvc-mic") as heard:
             player = server.play(tone((times + 1) * KILL_EVERY_S))
             for _ in range(times):
                 time.sleep(KILL_EVERY_S)
@@ -324,10 +342,10 @@ def kills(report: Report, server: rig.Server, times: int) -> float:
                 os.kill(engine, signal.SIGKILL)
             player.wait()
     level = np.abs(heard.x[: len(heard.x) // 48 * 48]).reshape(-1, 48).max(axis=1)  # by the millisecond
-    begin_s = float(heard.arrival_s(np.zeros(1))[0])
+    came_s = heard.came_s(np.arange(len(level), dtype=np.float64) * 1e-3)
     silent_s, back_s, leaks = [], [], []
     for kill_s in killed_s:
-        at = round((kill_s - begin_s) * 1e3)
+        at = int(np.searchsorted(came_s, kill_s))
         silent = at + int(np.argmax(level[at:] < 1e-3 * TONE_LEVEL))
         back = silent + int(np.argmax(level[silent:] > 0.5 * TONE_LEVEL))
         silent_s.append((silent - at) * 1e-3)

@@ -60,6 +60,7 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64]) -> int:
     with contextlib.ExitStack() as stack:
         devices = list_devices(host)
         capture = choose(devices, "capture", choice.capture or "")
+        microphone: VirtualMicrophone | None = None
         if choice.virtual_mic:
             microphone = stack.enter_context(VirtualMicrophone(host=host))
             playback_id, heard_as = microphone.playback_id, f"virtual microphone {microphone.heard_as}"
@@ -68,6 +69,8 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64]) -> int:
             playback_id, heard_as = playback.id, playback.name
 
         def open_devices(link: NDArray[np.int64]) -> Streams:
+            if microphone:
+                microphone.ensure()  # a sound server that was restarted has forgotten it
             return open_streams(link.ctypes.data, capture.id, playback_id, choice.rate_hz, choice.block_frames)
 
         line = stack.enter_context(StatusLine())
