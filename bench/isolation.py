@@ -313,7 +313,7 @@ def measure(report: Report, server: rig.Server, what: str, seconds: float, contr
         seconds=seconds,
         torn_in=len(events(torn_in)),
         torn_out=len(events(torn_out)),
-        lost_s=missing_s + len(torn_out) * WINDOW_FRAMES / RATE_HZ,
+        lost_s=min(seconds, missing_s + len(torn_out) * WINDOW_FRAMES / RATE_HZ),
         xruns=None if np.isnan(xruns) else int(xruns),
         ours=ours,
         core_stalls=sum(stall.where == "core" for stall in stalled),

@@ -146,6 +146,7 @@ class _Server:
         while not link[fields.ENGINE_STOP]:
             begin_s = time.perf_counter()
             self._take_params()
+            due_s = self._due_s()  # before the step: a callback that comes after it must not be slept through
             moved = self._pump.step(begin_s)
             end_s = time.perf_counter()
             if moved:
@@ -157,7 +158,7 @@ class _Server:
                 beat_s, busy_s = end_s, 0.0
                 if parent is not None and not parent.is_alive():
                     return
-            time.sleep(self._wait_s(end_s))
+            time.sleep(min(max(due_s - end_s, POLL_S), 0.02))
 
     def _take_params(self) -> None:
         rev = read_params(self._params, self._values, self._rev)
@@ -166,12 +167,11 @@ class _Server:
             self._engine.set(self._values)
             confirm_params(self._params, rev, self._engine.sample)
 
-    def _wait_s(self, now_s: float) -> float:
-        """Return how long to sleep: up to the next capture callback, then in small steps until it has come."""
+    def _due_s(self) -> float:
+        """Return when the next capture callback is due."""
         clock = fields.CAPTURE
-        due_s = self._link[clock + fields.CLOCK_TIME_NS] * 1e-9
-        due_s += self._link[clock + fields.CLOCK_BLOCK_MAX] / self._link[fields.CAPTURE_RATE_HZ]
-        return float(min(max(due_s - now_s, POLL_S), 0.02))
+        last_s = self._link[clock + fields.CLOCK_TIME_NS] * 1e-9
+        return float(last_s + self._link[clock + fields.CLOCK_BLOCK_MAX] / self._link[fields.CAPTURE_RATE_HZ])
 
     def _report(self, load: float) -> None:
         stats, pump = self._stats, self._pump
