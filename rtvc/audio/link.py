@@ -33,7 +33,6 @@ PLAYBACK_CHANNELS = 49
 CAPTURE_RATE_HZ = 50
 PLAYBACK_RATE_HZ = 51
 PLAYBACK_PRIME = 52  # frames that must wait before sound starts (again)
-PLAYBACK_MUTE = 53  # 1: silence whatever the engine says
 CAPTURE_LOST = 56  # frames thrown away because the engine did not take them
 PLAYBACK_XRUNS = 64  # times the engine's sound ran out while playing
 PLAYBACK_MISSING = 65  # frames of silence put in because of that
@@ -41,13 +40,14 @@ PLAYBACK_STATE = 66  # 0: waiting for sound, 1: playing
 PLAYBACK_FADED_IN = 67  # frames of the current fade-in done
 DEVICE_XRUNS = 68  # what the host API itself flagged
 ENGINE_ALIVE_NS = 72  # the engine's heartbeat
-ENGINE_STATE = 73  # 0: not there, 1: warming up, 2: running, 3: failed
+ENGINE_STATE = 73  # 0: not there, 1: warming up, 2: running
 ENGINE_STOP = 74  # the control process asks the engine to end
-ENGINE_EPOCH = 75  # how many engines have served this link
 SCRATCH_CAPTURE = 80  # eight words each for what C calls return: the clock's timespec (two), libpulse's data and length
 SCRATCH_PLAYBACK = 88
 LAST_SAMPLE = 96  # float32 bits of the last frame played
 TAIL = 97  # float32 bits of what an end without warning left to sink
+MIX_DOWN = 128  # float32[MIX_DOWN_FRAMES], room to make one channel of several
+MIX_DOWN_FRAMES = 128
 FIELDS = 256
 
 LINK_INT64 = FIELDS + CAPACITY  # two rings of CAPACITY float32 are CAPACITY int64 words
@@ -111,17 +111,23 @@ def read_clock(link: NDArray[np.int64], side: int) -> tuple[int, int, int]:
 
 @njit(cache=True, nogil=True)
 def link_capture(link: NDArray[np.int64], x: NDArray[np.float32], frames: int, now_ns: int) -> None:
-    """Take `frames` interleaved frames from a device (x: float32[frames*channels]), mixed down to mono in place."""
+    """Take `frames` interleaved frames from a device (x: float32[frames*channels], left as it is) as mono."""
     channels = link[CAPTURE_CHANNELS]
-    if channels > 1:
-        scale = np.float32(1.0 / channels)
-        for i in range(frames):
-            total = np.float32(0.0)
-            for c in range(channels):
-                total += x[i * channels + c]
-            x[i] = total * scale
     counters = link[CAPTURE_RING : CAPTURE_RING + 16]
-    taken = ring_push(counters, capture_data(link), x[:frames])
+    if channels == 1:
+        taken = ring_push(counters, capture_data(link), x[:frames])
+    else:
+        taken = 0
+        mono = link[MIX_DOWN : MIX_DOWN + MIX_DOWN_FRAMES // 2].view(np.float32)
+        scale = np.float32(1.0 / channels)
+        for start in range(0, frames, MIX_DOWN_FRAMES):
+            n = min(MIX_DOWN_FRAMES, frames - start)
+            for i in range(n):
+                total = np.float32(0.0)
+                for c in range(channels):
+                    total += x[(start + i) * channels + c]
+                mono[i] = total * scale
+            taken += ring_push(counters, capture_data(link), mono[:n])
     link[CAPTURE_LOST] += frames - taken
     publish_clock(link, CAPTURE, frames, now_ns)
 
@@ -166,9 +172,6 @@ def link_playback(link: NDArray[np.int64], y: NDArray[np.float32], frames: int, 
     if frames > 0:
         last[0] = y[frames - 1]
     tail[0] = value if abs(value) > 1e-6 else np.float32(0.0)
-    if link[PLAYBACK_MUTE] != 0:
-        for i in range(frames):
-            y[i] = np.float32(0.0)
     if channels > 1:
         for i in range(frames - 1, -1, -1):
             for c in range(channels):

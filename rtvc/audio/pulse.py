@@ -17,7 +17,15 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from .backend import DeviceError, StallWatch, link_at
-from .link import CAPTURE_CHANNELS, CAPTURE_RATE_HZ, PLAYBACK_CHANNELS, PLAYBACK_RATE_HZ
+from .link import (
+    CAPTURE,
+    CAPTURE_CHANNELS,
+    CAPTURE_RATE_HZ,
+    PLAYBACK,
+    PLAYBACK_CHANNELS,
+    PLAYBACK_RATE_HZ,
+    read_clock,
+)
 from .pulse_server import PulseDevice, PulseServer, SampleSpec, libpulse, pulse_error
 
 _STREAM_CREATING, _STREAM_READY = (1,), 2
@@ -186,7 +194,10 @@ class PulseStreams:
         return self._watch.stalled() if self._watch else None
 
     def latency_ms(self) -> tuple[float, float] | None:
-        """Return the server's latency of capture and playback, or None before it has measured them."""
+        """Return the server's latency of capture and playback, or None before it has measured them.
+
+        What has come and gone since the last callbacks is the link's, so it is taken out here.
+        """
         latency_us, negative = C.c_uint64(), C.c_int()
         found = []
         with self._locked():
@@ -195,7 +206,13 @@ class PulseStreams:
                 if self._lib.pa_stream_get_latency(stream.handle, *where) < 0:
                     return None
                 found.append(-latency_us.value * 1e-3 if negative.value else latency_us.value * 1e-3)
-        return found[0], found[1]
+        (_, captured_ns, captures), (_, played_ns, plays) = (
+            read_clock(self._link, side) for side in (CAPTURE, PLAYBACK)
+        )
+        if not captures or not plays:
+            return None
+        now_ns = time.perf_counter_ns()
+        return found[0] - (now_ns - captured_ns) * 1e-6, found[1] + (now_ns - played_ns) * 1e-6
 
 
 def _find(devices: list[PulseDevice], kind: str, name: str) -> PulseDevice:

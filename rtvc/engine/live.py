@@ -23,11 +23,8 @@ from rtvc.audio.backend import Streams
 from rtvc.kernels.ring import ring_fill, ring_skip
 
 from . import worker
-from .dsp_voice import DspVoice
-from .engine import LIMITER_FRAMES
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
 from .process import engine_context
-from .voice import ENGINE_RATE_HZ
 from .worker import WorkerSettings
 
 WATCH_S = 0.05
@@ -46,7 +43,7 @@ class LiveStatus:
     """What a session tells about itself; every number is measured, not configured."""
 
     state: str  # starting, running, waiting for devices, restarting engine, stopped, failed
-    voice_delay_ms: float  # the engine's declared delay
+    voice_delay_ms: float  # declared: the engine's and its resamplers'
     in_flight_ms: float  # sound between the two devices
     target_ms: float
     device_ms: tuple[float, float] | None  # what the host says its own buffers hold
@@ -178,7 +175,7 @@ class LiveSession:
         link, stats, params = self._link.view, self._stats.view, self._params.view
         return LiveStatus(
             state=self._state,
-            voice_delay_ms=1e3 * (DspVoice.delay_frames + LIMITER_FRAMES) / ENGINE_RATE_HZ,
+            voice_delay_ms=float(stats[worker.STAT_VOICE_DELAY_MS]),
             in_flight_ms=float(stats[worker.STAT_IN_FLIGHT_MS]),
             target_ms=float(stats[worker.STAT_TARGET_MS]),
             device_ms=self._streams.latency_ms() if self._streams else None,

@@ -19,7 +19,13 @@ from rtvc.audio import link as fields
 from rtvc.audio.drift import ClockModel, DriftControl
 from rtvc.audio.link import capture_data, playback_data, try_read_clock
 from rtvc.kernels.mix import peak
-from rtvc.kernels.resample import resample, resample_max_output, resampler_set_ratio, resampler_state
+from rtvc.kernels.resample import (
+    resample,
+    resample_max_output,
+    resampler_delay_frames,
+    resampler_set_ratio,
+    resampler_state,
+)
 from rtvc.kernels.ring import ring_fill, ring_pop, ring_push, ring_skip
 from rtvc.kernels.splice import splice
 
@@ -93,6 +99,12 @@ class Pump:
     def target_s(self) -> float:
         """Return the sound that must be in flight: one capture block, and the slack."""
         return int(self.link[fields.CAPTURE + fields.CLOCK_BLOCK_MAX]) / self._in_hz + self._margin_s + self.extra_s
+
+    @property
+    def delay_s(self) -> float:
+        """The declared delay from ring to ring: the engine's and its resamplers'."""
+        out_s = resampler_delay_frames(self._out) / ENGINE_RATE_HZ if self._out else 0.0
+        return self.engine.delay_ms * 1e-3 + resampler_delay_frames(self._in) / self._in_hz + out_s
 
     def step(self, time_s: float) -> int:
         """Move everything that is there; return the capture frames moved."""

@@ -29,7 +29,7 @@ from .pump import Pump
 POLL_S = 0.0005
 HEARTBEAT_S = 0.05
 FIFO_PRIORITY = 10
-STATE_WARMING, STATE_RUNNING, STATE_FAILED = 1, 2, 3
+STATE_WARMING, STATE_RUNNING = 1, 2
 
 # float64 words of the stats block, written by the engine, read by anybody
 (
@@ -47,7 +47,8 @@ STATE_WARMING, STATE_RUNNING, STATE_FAILED = 1, 2, 3
     STAT_OUT_PEAK,
     STAT_REALTIME,
     STAT_TARGET_MS,
-) = range(14)
+    STAT_VOICE_DELAY_MS,
+) = range(15)
 STATS = 32
 
 
@@ -138,7 +139,6 @@ class _Server:
         gc.freeze()
         gc.disable()
         parent = parent_process()
-        link[fields.ENGINE_EPOCH] += 1
         link[fields.ENGINE_ALIVE_NS] = time.perf_counter_ns()
         link[fields.ENGINE_STATE] = STATE_RUNNING
         beat_s = 0.0
@@ -177,6 +177,7 @@ class _Server:
         stats, pump = self._stats, self._pump
         stats[STAT_IN_FLIGHT_MS] = 1e3 * pump.in_flight_s
         stats[STAT_TARGET_MS] = 1e3 * pump.target_s()
+        stats[STAT_VOICE_DELAY_MS] = 1e3 * pump.delay_s
         stats[STAT_DRIFT_PPM] = 1e6 * pump.drift.correction
         stats[STAT_LOAD] = load
         stats[STAT_BLOCK_MAX_MS] = 1e3 * self._block_s

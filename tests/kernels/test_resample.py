@@ -202,3 +202,12 @@ def test_full_scale_and_subnormal_input_stay_finite_and_bounded() -> None:
 def test_impossible_settings_are_refused(rates: tuple[float, float], taps: int) -> None:
     with pytest.raises(ValueError, match="must be"):
         resampler_state(*rates, taps)
+
+
+def test_a_time_a_hair_below_a_sample_stays_inside_the_table() -> None:
+    """-1e-30 + 1 rounds to 1, which is the next input's time: taken for this one's, it reads past the last filter."""
+    state = resampler_state(48000, 48000)
+    one, y = np.ones(1, np.float32), np.zeros(4, np.float32)
+    for correction in (1e-18, 1e-30, -1.1e-308, 1e-17, -1e-18):
+        resampler_set_ratio(state, correction)
+        assert [resample(state, one, y) for _ in range(9)] == [1] * 9
