@@ -8,6 +8,7 @@ PLAYBACK_*; the engine owns ENGINE_*; the control process writes the settings on
 Every callback publishes "frames so far, at this time" under a seqlock, so the engine can see both clocks.
 When the engine does not deliver, playback counts it, sinks to silence within FADE_FRAMES, and fades in again once
 PLAYBACK_PRIME frames wait; what has not sunk by then goes on sinking under the fade. It never plays the captured voice.
+When the engine has ended, the very next callback does the same and throws away what still waits.
 """
 
 from __future__ import annotations
@@ -46,9 +47,11 @@ SCRATCH_CAPTURE = 80  # eight words each for what C calls return: the clock's ti
 SCRATCH_PLAYBACK = 88
 LAST_SAMPLE = 96  # float32 bits of the last frame played
 TAIL = 97  # float32 bits of what an end without warning left to sink
+ENGINE_GUARD = 104  # eight words; GUARD_ENDED in the first: the engine has ended (see rtvc/engine/guard.py)
 MIX_DOWN = 128  # float32[MIX_DOWN_FRAMES], room to make one channel of several
 MIX_DOWN_FRAMES = 128
 FIELDS = 256
+GUARD_ENDED = 1 << 30
 
 LINK_INT64 = FIELDS + CAPACITY  # two rings of CAPACITY float32 are CAPACITY int64 words
 LINK_BYTES = LINK_INT64 * 8
@@ -141,6 +144,9 @@ def link_playback(link: NDArray[np.int64], y: NDArray[np.float32], frames: int, 
     tail = link[TAIL : TAIL + 1].view(np.float32)
     value = tail[0]
     waiting = ring_fill(counters)
+    if load_acquire(link, ENGINE_GUARD) & GUARD_ENDED:
+        ring_skip(counters, waiting)
+        waiting = 0
     if link[PLAYBACK_STATE] == 0 and waiting >= frames + link[PLAYBACK_PRIME]:
         link[PLAYBACK_STATE] = 1
         link[PLAYBACK_FADED_IN] = 0

@@ -1,7 +1,7 @@
 """A live session: devices, link, engine process and the watch over them, seen from the control process.
 
-The watch looks every WATCH_S: an engine that died or hangs is replaced by a fresh one (the link plays silence
-meanwhile, never the raw voice); a device that went away is closed and opened again as soon as it is back. Nothing
+The watch looks every WATCH_S: an engine that died or hangs is replaced by a fresh one (the link plays silence from its
+next block on, never the raw voice); a device that went away is closed and opened again as soon as it is back. Nothing
 here touches samples, so a busy or stopped control process never disturbs the sound.
 """
 
@@ -290,6 +290,7 @@ class LiveSession:
         self._state = "restarting engine"
         try:
             self._stop_engine(0.0)
+            self._link.view[fields.ENGINE_GUARD] = fields.GUARD_ENDED
             self._start_engine()
         except RuntimeError as error:
             self._message = str(error)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rtvc.audio import link as fields
 
 from .engine import Engine
+from .guard import guarded
 from .param_block import PARAM_INT64, confirm_params, read_params
 from .params import default_values, to_vector
 from .pump import Pump
@@ -108,8 +109,10 @@ def serve(settings: WorkerSettings) -> None:
     link[fields.ENGINE_STATE] = STATE_WARMING
     stats[STAT_REALTIME] = _ask_for_realtime()  # before warming up: a replacement must not queue behind a game
     warm_up()
-    _Server(link, params, stats, settings).run()
-    del link, params, stats
+    server = _Server(link, params, stats, settings)
+    with guarded(link):
+        server.run()
+    del server, link, params, stats
     for memory in shared:
         memory.close()
 

@@ -169,6 +169,28 @@ def test_after_an_end_sound_waits_for_its_level_again() -> None:
     assert link[fields.PLAYBACK_XRUNS] == 1
 
 
+@pytest.mark.parametrize("prime", [0, 256])
+def test_when_the_engine_has_ended_the_next_block_sinks_and_what_waited_is_never_heard(prime: int) -> None:
+    link = make_link(prime=prime)
+    deliver(link, sine(3000))
+    before = play(link, 256)
+    link[fields.ENGINE_GUARD] = fields.GUARD_ENDED
+    y = np.concatenate([play(link, 256) for _ in range(4)])
+    assert waiting(link) == 0
+    np.testing.assert_allclose(y, before[-1] * (1 - SINK) ** np.arange(1, len(y) + 1), atol=1e-6)
+    assert np.abs(y[FADE_FRAMES:]).max() < 0.01 * np.abs(before).max()
+    assert link[fields.PLAYBACK_XRUNS] == 1
+    # what a dying engine still delivered goes the same way
+    deliver(link, sine(3000))
+    assert np.abs(play(link, 256)).max() < 1e-6
+    assert waiting(link) == 0
+    link[fields.ENGINE_GUARD] = 0
+    assert np.abs(play(link, 256)).max() < 1e-6
+    deliver(link, np.ones(256 + prime, np.float32))
+    np.testing.assert_allclose(play(link, 256), np.minimum(np.arange(256) / FADE_FRAMES, 1.0), atol=1e-6)
+    assert link[fields.PLAYBACK_XRUNS] == 1
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     turns=st.lists(st.tuples(st.integers(-30, 30), st.sampled_from([16, 64, 100, 256])), min_size=20, max_size=80),
@@ -229,7 +251,7 @@ def test_the_fields_do_not_overlap() -> None:
         value for name, value in vars(fields).items() if name.startswith(("CAPTURE_", "PLAYBACK_")) and value >= 48
     ]
     taken += [side + i for side in (fields.SCRATCH_CAPTURE, fields.SCRATCH_PLAYBACK) for i in range(4)]
-    taken += [fields.LAST_SAMPLE, fields.TAIL]
+    taken += [fields.LAST_SAMPLE, fields.TAIL, *range(fields.ENGINE_GUARD + 1, fields.ENGINE_GUARD + 8)]
     assert len(taken) == len(set(taken))
     assert max(taken) < fields.FIELDS
 
