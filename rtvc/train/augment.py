@@ -117,7 +117,9 @@ def warped_filters(ratio: float, fft_frames: int, bands: int) -> NDArray[np.floa
     plain = mel_filters(RATE_HZ, fft_frames, bands, 0.0, RATE_HZ / 2)
     f = np.fft.rfftfreq(fft_frames, 1.0 / RATE_HZ)
     bend_hz = 4800.0
-    heard = np.where(f < bend_hz, f * ratio, ratio * bend_hz + (f - bend_hz) * (8000.0 - ratio * bend_hz) / (8000.0 - bend_hz))
+    heard = np.where(
+        f < bend_hz, f * ratio, ratio * bend_hz + (f - bend_hz) * (8000.0 - ratio * bend_hz) / (8000.0 - bend_hz)
+    )
     warped = np.zeros_like(plain)
     for k in range(bands):
         warped[k] = np.interp(heard, f, plain[k])

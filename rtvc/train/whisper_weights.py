@@ -30,7 +30,9 @@ def read_encoder(path: Path) -> dict[str, NDArray[np.float32]]:
         "ln_post.weight": raw["encoder/layer_norm/gamma"],
         "ln_post.bias": raw["encoder/layer_norm/beta"],
     }
-    layers = 1 + max(int(name.split("/")[1][6:]) for name in raw if name.startswith("encoder/layer_") and name[14].isdigit())
+    layers = 1 + max(
+        int(name.split("/")[1][6:]) for name in raw if name.startswith("encoder/layer_") and name[14].isdigit()
+    )
     for layer in range(layers):
         theirs, ours = f"encoder/layer_{layer}", f"blocks.{layer}"
         attention = f"{theirs}/self_attention"
@@ -80,7 +82,9 @@ def _variables(path: Path) -> dict[str, NDArray[np.float32]]:
             shape = tuple(take("<I") for _ in range(rank))
             dtype, size = _DTYPES[take("<B")], take("<I")
             if name.startswith("encoder/"):
-                found[name] = np.frombuffer(data, dtype, size // np.dtype(dtype).itemsize, at).reshape(shape).astype(np.float32)
+                found[name] = (
+                    np.frombuffer(data, dtype, size // np.dtype(dtype).itemsize, at).reshape(shape).astype(np.float32)
+                )
             at += size
     except (struct.error, KeyError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a CTranslate2 model, or cut short: {error}") from error
