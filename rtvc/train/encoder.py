@@ -1,8 +1,8 @@
 """Training of the content encoder: Whisper's encoder, made causal, learns to name the code of each decoder frame.
 
 Each step one of the two heads reads the encoder (`clear` twice as often as `fast`); the loss is the cross-entropy
-against soft codes, with small ones for energy and voicing where those are known. The encoder's weights move slower than the
-heads', which begin from nothing. Positions start anywhere, because a stream has no beginning.
+against soft codes, with small ones for energy and voicing where those are known. The encoder's weights move slower
+than the heads', which begin from nothing. Positions start anywhere, because a stream has no beginning.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Training of the decoder, in two stages.
 
 `distil`: a causal copy of the teacher's decoder learns its hidden frames. It hears codes, at times a neighbour of the
-right one, and an energy that is off as an estimate is; the teacher heard the true latents. The head stays as it is: what
-adversarial training has put into the phases is inherited, not learnt.
+right one, and an energy that is off as an estimate is; the teacher heard the true latents. The head stays as it is:
+what adversarial training has put into the phases is inherited, not learnt.
 `steer`: only the small network that moves magnitudes by timbre learns, from renditions of Kokoro in many timbres: the
 Itakura-Saito distance of powers and the distance of log bands. Sound is compared as spectra of 1200 samples (50 ms
 Hann) every 300 at 24 kHz, without synthesis in between.
