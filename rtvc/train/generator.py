@@ -183,7 +183,7 @@ class Steering:
 
     def _cut(self, rng: np.random.Generator, items: Sequence[Item]) -> tuple[Floats, Floats, Floats, Floats]:
         data, frames = self._data, self._plan.frames
-        item = items[rng.integers(len(items))]
+        item = items[int(rng.integers(len(items)))]
         rows = data.rows(item)
         start = int(rng.integers(0, max(1, len(rows) - frames)))
         n = min(frames, len(rows) - start)
@@ -195,7 +195,7 @@ class Steering:
         first = item.start24 + start * FRAME_FRAMES_24K
         sound = data.audio24[first : first + n * FRAME_FRAMES_24K].astype(np.float32) / np.float32(32768)
         rest = (frames - n) * FRAME_FRAMES_24K
-        timbre = SCALE * np.array(data.timbres[item.tv])
+        timbre = (SCALE * np.array(data.timbres[item.tv])).astype(np.float32)
         return fitted(x, frames), np.pad(pulse_train(f0_hz), (0, rest)), np.pad(sound, (0, rest)), timbre
 
     def _distances(self, batch: SteerBatch) -> tuple[Tensor, Tensor]:

@@ -181,7 +181,7 @@ class Loop:
         if not bool(torch.isfinite(total)):
             return {}
         self.optimiser.zero_grad()
-        total.backward()
+        torch.autograd.backward(total)
         trained = [p for group in self.optimiser.param_groups for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.schedule.clip_norm)
         if not bool(torch.isfinite(norm)):
