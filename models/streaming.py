@@ -1,0 +1,126 @@
+"""The networks one frame at a time, as they are exported to ONNX: state in and out, weights as plain products.
+
+`EncoderStep` (every 20 ms), `HeadStep` and `GeneratorStep` (every 12.5 ms) hold the weights of a trained `Encoder`,
+`Head` and `Generator` and give the same numbers as those over a whole utterance. What attention remembers stays outside
+the graph in a ring of PAST frames: nothing in a softmax depends on the order of keys, so a new one replaces the
+oldest where it lies and nothing is moved. Convolutions and the GRU are written as products so that their weights can
+be held in 8 bits like all others.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .encoder import ATTENTION_FRAMES, CODES, MEL_BANDS, Encoder, Head
+from .generator import TAPS, Generator
+
+PAST = ATTENTION_FRAMES - 1
+MEMORY = TAPS - 1
+
+
+def _flat(conv: nn.Conv1d) -> nn.Linear:
+    """Return a convolution over 3 rows as a product with those rows laid end to end."""
+    linear = nn.Linear(3 * conv.in_channels, conv.out_channels)
+    linear.weight.data = conv.weight.data.permute(0, 2, 1).reshape(conv.out_channels, -1).contiguous()
+    assert conv.bias is not None
+    linear.bias.data = conv.bias.data
+    return linear
+
+
+class EncoderStep(nn.Module):
+    """One frame of the encoder."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.shape = encoder.shape
+        self.conv1, self.conv2 = _flat(encoder.conv1), _flat(encoder.conv2)
+        self.blocks, self.ln_post = encoder.blocks, encoder.ln_post
+
+    def forward(
+        self, mel: Tensor, stem: Tensor, keys: Tensor, values: Tensor, unborn: Tensor, place: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Take one frame.
+
+        mel [1, 4, MEL_BANDS]: the two rows before this frame's, and its own two. stem [1, 1, w]: what the last frame
+        returned. keys, values [layers, PAST, w] in any order. unborn [1, 1, PAST]: 0 where a place holds a frame,
+        very negative where not. place [1, 1, w]: the position encoding. Return the frame [1, 1, w], its stem, and the
+        keys and values to be put over the oldest ones, [layers, 1, w].
+        """
+        heads, width = self.shape.heads, self.shape.width
+        part = width // heads
+        rows = torch.cat([mel[:, 0:3].reshape(1, 1, 3 * MEL_BANDS), mel[:, 1:4].reshape(1, 1, 3 * MEL_BANDS)], dim=1)
+        first = F.gelu(self.conv1(rows))
+        x = F.gelu(self.conv2(torch.cat([stem, first], dim=1).reshape(1, 1, 3 * width))) + place
+        new_keys, new_values = [], []
+        for k, block in enumerate(self.blocks):
+            h = block.attn_ln(x)
+            query = block.attn.query(h).reshape(heads, 1, part) * part**-0.5
+            key, value = block.attn.key(h), block.attn.value(h)
+            new_keys.append(key)
+            new_values.append(value)
+            past_keys = keys[k].reshape(PAST, heads, part).permute(1, 2, 0)
+            past_values = values[k].reshape(PAST, heads, part).permute(1, 0, 2)
+            now = (query * key.reshape(heads, 1, part)).sum(-1, keepdim=True)
+            weights = torch.softmax(torch.cat([query @ past_keys + unborn, now], dim=-1), dim=-1)
+            y = weights[..., :PAST] @ past_values + weights[..., PAST:] * value.reshape(heads, 1, part)
+            x = x + block.attn.out(y.reshape(1, 1, width))
+            x = x + block.mlp(block.mlp_ln(x))
+        return self.ln_post(x), first[:, 1:2], torch.cat(new_keys), torch.cat(new_values)
+
+
+class HeadStep(nn.Module):
+    """One decoder frame's content, said by one head."""
+
+    def __init__(self, head: Head, codebook: Tensor) -> None:
+        super().__init__()
+        self.phase, self.out = head.phase, head.out
+        width, hidden = head.gru.input_size, head.gru.hidden_size
+        self.read, self.recur = nn.Linear(width, 3 * hidden), nn.Linear(hidden, 3 * hidden)
+        self.read.weight.data, self.read.bias.data = head.gru.weight_ih_l0.data, head.gru.bias_ih_l0.data
+        self.recur.weight.data, self.recur.bias.data = head.gru.weight_hh_l0.data, head.gru.bias_hh_l0.data
+        self.codebook = nn.Parameter(codebook, requires_grad=False)
+
+    def forward(self, frame: Tensor, phase: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """frame [1, 1, w], phase int64[1], state [1, 1, h] -> content [1, 1, 128], its code int64[1, 1], what else is
+        known (energy / 4 and the logit of being voiced) [1, 1, 2], and the new state.
+        """
+        x = frame + self.phase(phase)
+        reset_x, update_x, new_x = self.read(x).chunk(3, dim=-1)
+        reset_h, update_h, new_h = self.recur(state).chunk(3, dim=-1)
+        update = torch.sigmoid(update_x + update_h)
+        new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
+        state = (1.0 - update) * new + update * state
+        said = self.out(torch.cat([state, x], dim=-1))
+        code = said[..., :CODES].argmax(-1)
+        return self.codebook[code], code, said[..., CODES:], state
+
+
+class GeneratorStep(nn.Module):
+    """One frame of the decoder."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, x: Tensor, timbre: Tensor, memory_in: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x [1, 1, INPUTS], timbre [1, TIMBRE], memory_in [1, MEMORY, INPUTS], memory [BLOCKS, MEMORY, WIDTH] -> parts
+        [1, 1, PARTS * BINS] and both memories after it.
+        """
+        g = self.generator
+        seen = torch.cat([memory_in, x], dim=1)
+        y = self._taps(seen, g.dec_in)
+        after = []
+        for k, block in enumerate(g.dec):
+            window = torch.cat([memory[k : k + 1], y], dim=1)
+            after.append(window[:, 1:])
+            mixed = (window * block.dw.weight.squeeze(1).T).sum(1, keepdim=True) + block.dw.bias
+            y = y + block.gamma * block.pw2(F.gelu(block.pw1(block.norm(mixed))))
+        return g.steered(g.dec_norm(y), timbre), seen[:, 1:], torch.cat(after)
+
+    @staticmethod
+    def _taps(seen: Tensor, conv: nn.Conv1d) -> Tensor:
+        """Apply a full convolution to exactly TAPS rows, as one product."""
+        flat = conv.weight.permute(0, 2, 1).reshape(conv.out_channels, -1)
+        return F.linear(seen.reshape(1, 1, -1), flat, conv.bias)

@@ -1,0 +1,152 @@
+"""Trained networks to the ONNX files that the live engine runs, in fp32 and with 8-bit weights.
+
+The 8-bit files hold every matrix in blocks of 64 with a scale each (MatMulNBits, accuracy level 4: products of bytes).
+After writing, the files are run through onnxruntime on random sound and compared with PyTorch; the differences
+are returned, and go into the card.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rtvc.engine.network import FORMAT, OPERATING_POINTS
+from rtvc.models.encoder import MEL_BANDS, POSITIONS, WAIT_MS, ContentEncoder
+from rtvc.models.generator import BLOCKS, CONTENT, INPUTS, TIMBRE, WIDTH, Generator
+from rtvc.models.streaming import MEMORY, PAST, EncoderStep, GeneratorStep, HeadStep
+
+OPSET = 17
+BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One graph to write: module, example inputs by name, output names."""
+
+    module: torch.nn.Module
+    inputs: dict[str, torch.Tensor]
+    outputs: tuple[str, ...]
+
+
+def graphs(content: ContentEncoder, generator: Generator, codebook: NDArray[np.float32]) -> dict[str, Graph]:
+    """Return the graphs by name: encoder, one head for each operating point, decoder."""
+    width, layers, hidden = content.shape.width, content.shape.layers, content.shape.head_width
+    found = {
+        "encoder": Graph(
+            EncoderStep(content.encoder),
+            {
+                "mel": torch.zeros(1, 4, MEL_BANDS),
+                "stem": torch.zeros(1, 1, width),
+                "keys": torch.zeros(layers, PAST, width),
+                "values": torch.zeros(layers, PAST, width),
+                "unborn": torch.zeros(1, 1, PAST),
+                "place": torch.zeros(1, 1, width),
+            },
+            ("frame", "stem_out", "key", "value"),
+        ),
+        "decoder": Graph(
+            GeneratorStep(generator),
+            {
+                "x": torch.zeros(1, 1, INPUTS),
+                "timbre": torch.zeros(1, TIMBRE),
+                "memory_in": torch.zeros(1, MEMORY, INPUTS),
+                "memory": torch.zeros(BLOCKS, MEMORY, WIDTH),
+            },
+            ("parts", "memory_in_out", "memory_out"),
+        ),
+    }
+    for name, head in zip(WAIT_MS, content.heads, strict=True):
+        found[name] = Graph(
+            HeadStep(head, torch.from_numpy(codebook)),  # type: ignore[arg-type]
+            {
+                "frame": torch.zeros(1, 1, width),
+                "phase": torch.zeros(1, dtype=torch.int64),
+                "state": torch.zeros(1, 1, hidden),
+            },
+            ("content", "code", "also", "state_out"),
+        )
+    return found
+
+
+def export(
+    folder: Path, content: ContentEncoder, generator: Generator, codebook: NDArray[np.float32], card: dict[str, Any]
+) -> dict[str, float]:
+    """Write all graphs in both precisions and network.json (with card's entries) into folder.
+
+    Return the largest difference between onnxruntime and PyTorch of each file, on random input.
+    """
+    if codebook.shape[1] != CONTENT:
+        raise ValueError(f"the codebook has {codebook.shape[1]} columns, the decoder takes {CONTENT}")
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, dict[str, str]] = {"fp32": {}, "int8": {}}
+    differences = {}
+    for name, graph in graphs(content.eval(), generator.eval(), codebook).items():
+        for precision in files:
+            files[precision][name] = f"{name}.{precision}.onnx"
+        exact, small = folder / files["fp32"][name], folder / files["int8"][name]
+        _write(graph, exact)
+        _quantise(exact, small)
+        for path in (exact, small):
+            differences[path.name] = difference(graph, path)
+    about = {
+        "format": FORMAT,
+        "wait_ms": {name: WAIT_MS[name] for name in OPERATING_POINTS},
+        "positions": POSITIONS,
+        "width": content.shape.width,
+        "files": files,
+    }
+    (folder / "network.json").write_text(json.dumps(about | card, indent=1) + "\n", "utf-8")
+    return differences
+
+
+def _write(graph: Graph, path: Path) -> None:
+    import warnings
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the older exporter, which needs nothing but onnx, says that it is older
+        torch.onnx.export(
+            graph.module,
+            tuple(graph.inputs.values()),
+            str(path),
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def _quantise(source: Path, target: Path) -> None:
+    import onnx
+    from onnxruntime.quantization import matmul_nbits_quantizer
+
+    matmul_nbits_quantizer.logger.setLevel("WARNING")  # it tells of every node it leaves alone
+    quantizer = matmul_nbits_quantizer.MatMulNBitsQuantizer(
+        onnx.load(str(source)), bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=4
+    )
+    quantizer.process()
+    onnx.save(quantizer.model.model, str(target))
+
+
+def difference(graph: Graph, path: Path, seed: int = 0) -> float:
+    """Return the largest difference of any float output between PyTorch and the file, on random inputs."""
+    import onnxruntime as ort
+
+    generator = torch.Generator().manual_seed(seed)
+    inputs = {
+        name: torch.randn(value.shape, generator=generator) if value.is_floating_point() else value
+        for name, value in graph.inputs.items()
+    }
+    if "unborn" in inputs:
+        inputs["unborn"] = torch.zeros_like(inputs["unborn"])
+    with torch.no_grad():
+        wanted = graph.module(*inputs.values())
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    got = session.run(list(graph.outputs), {name: value.numpy() for name, value in inputs.items()})
+    pairs = [(w.numpy(), g) for w, g in zip(wanted, got, strict=True) if w.is_floating_point()]
+    return max(float(np.abs(w - g).max()) for w, g in pairs)
