@@ -12,6 +12,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 APT_RUN := libportaudio2 pulseaudio-utils
 APT_TEST := $(APT_RUN) pulseaudio libasound2-plugins alsa-utils dbus pipewire pipewire-pulse pipewire-bin \
 	pipewire-jack wireplumber jackd2 libsndfile1
+# PyTorch without CUDA: a tenth of the download, enough for the tests; used where pip or PyTorch's own index offers it
+TORCH_CPU := torch==2.13.0+cpu
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
 BENCHES := compute latency isolation drift convert coldstart
 
 .PHONY: demo test lint bench clean system-run system-test
@@ -44,6 +47,8 @@ $(VENV)/.run: pyproject.toml
 
 $(VENV)/.dev: pyproject.toml
 	$(call make_venv)
+	$(PIP) install --quiet '$(TORCH_CPU)' 2>/dev/null || \
+		$(PIP) install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) '$(TORCH_CPU)' || true
 	$(PIP) install --quiet --editable '.[dev]'
 	touch $(VENV)/.run $@
 

@@ -76,8 +76,9 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from rtvc.audio.backend import DeviceError
     from rtvc.audio.files import AudioFileError
     from rtvc.engine.network import NetworkError
+    from rtvc.train import TrainingError
 
-    return ConfigError, AudioFileError, DeviceError, NetworkError
+    return ConfigError, AudioFileError, DeviceError, NetworkError, TrainingError
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -325,6 +326,21 @@ def _demo(args: argparse.Namespace) -> int:
     return run_demo(args.out, chosen_sound(args), chosen_point(args), args.simulated)
 
 
+# rtvc train
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    from rtvc.train.commands import add_arguments
+
+    add_arguments(parser)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from rtvc.train.commands import run
+
+    return run(args)
+
+
 COMMANDS = {
     "live": Command(
         "convert the microphone's voice into a virtual microphone, now",
@@ -374,6 +390,12 @@ COMMANDS = {
         "  rtvc doctor\n  rtvc doctor --json",
         _doctor_arguments,
         _doctor,
+    ),
+    "train": Command(
+        "train the neural voice: data, alignment, networks, weights (needs the extra `train`)",
+        "  rtvc train data --help\n  rtvc train encoder --help",
+        _train_arguments,
+        _train,
     ),
     "demo": Command(
         "hear it: live with a sound card, else a recorded voice through the same path, with a report",

@@ -59,8 +59,8 @@ def coloured_noise(n: int, rng: np.random.Generator) -> Signal:
 
 
 def add_noise(x: Signal, noise: Signal, snr_db: float) -> Signal:
-    """Return x with noise (repeated or cut to its length) snr_db under the power of its louder half."""
-    power = np.sort(x[: len(x) // 320 * 320].reshape(-1, 320).astype(np.float64) ** 2, axis=0).mean(axis=1)
+    """Return x with noise (repeated or cut to its length) snr_db under the louder half of x's 20 ms frames."""
+    power = np.square(x[: len(x) // 320 * 320].reshape(-1, 320).astype(np.float64)).mean(axis=1)
     active = float(np.sort(power)[len(power) // 2 :].mean()) if len(power) else 0.0
     noise = np.resize(noise, len(x))
     gain = np.sqrt(active / max(float(np.mean(noise.astype(np.float64) ** 2)), 1e-12) / 10.0 ** (snr_db / 10.0))

@@ -87,8 +87,8 @@ def export(
     files: dict[str, dict[str, str]] = {"fp32": {}, "int8": {}}
     differences = {}
     for name, graph in graphs(content.eval(), generator.eval(), codebook).items():
-        for precision in files:
-            files[precision][name] = f"{name}.{precision}.onnx"
+        for precision, names in files.items():
+            names[name] = f"{name}.{precision}.onnx"
         exact, small = folder / files["fp32"][name], folder / files["int8"][name]
         _write(graph, exact)
         _quantise(exact, small)

@@ -1,0 +1,140 @@
+"""The card and the notice that lie beside shipped weights, made from what was measured and what the set says.
+
+Nothing is typed by hand twice: data and licences come from the set's manifest, figures from JSON files that the benches
+write, differences between PyTorch and ONNX from the export, the revision from git.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import TrainingError
+
+INTENDED_USE = (
+    "Live conversion of one's own voice into one of the built-in voices, which are synthetic and belong to nobody: in "
+    "calls, streams, games and recordings."
+)
+MISUSE = "It is not meant to deceive anyone about who speaks, nor to imitate a person. The voices imitate none."
+PARENTS = (
+    ("Whisper tiny.en", "OpenAI", "MIT", "the encoder began as its encoder, made causal and trained on"),
+    (
+        "hibari-tts 0.2.1",
+        "its authors",
+        "Apache-2.0",
+        "the decoder began as its decoder; content codes are its latents",
+    ),
+    ("Kokoro-82M", "hexgrad", "Apache-2.0", "renditions for the timbres, and the built-in voices' timbre vectors"),
+)
+
+
+def card_text(
+    manifest: Mapping[str, Any], network: Mapping[str, Any], figures: Sequence[tuple[str, Any]], revision: str
+) -> str:
+    """Return the card in Markdown. figures: title and what a bench wrote, see `figures_table`."""
+    sources = manifest.get("sources", {})
+    lines = [
+        "# The weights of the neural voice",
+        "",
+        f"Made by `rtvc train` at revision {revision}. Sound in, another voice out; see `models/encoder.py` and",
+        "`models/generator.py` for the networks, `rtvc/train` for every step.",
+        "",
+        f"**Intended use.** {INTENDED_USE}",
+        "",
+        f"**Not for.** {MISUSE}",
+        "",
+        "## Data",
+        "",
+        "| source | licence | hours | speakers | utterances | held out | left out |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, about in sorted(sources.items()):
+        left = ", ".join(f"{count} {reason}" for reason, count in about.get("skipped", {}).items()) or "none"
+        cells = (
+            name,
+            about["licence"],
+            f"{about['hours']:.2f}",
+            about["speakers"],
+            about["items"],
+            about["held_out"],
+            left,
+        )
+        lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+    lines += ["", "## Where the weights come from", "", "| | by | licence | used for |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(parent)} |" for parent in PARENTS]
+    lines += ["", "## Recipe", "", *_recipe(network.get("training", {}))]
+    lines += ["", "## Files", "", "| file | MB | largest difference from PyTorch |", "|---|---|---|"]
+    for name, about in sorted(network.get("exported", {}).items()):
+        lines.append(f"| {name} | {about['mb']:.2f} | {about['difference']:.1e} |")
+    for title, value in figures:
+        lines += ["", f"## {title}", "", *figures_table(value)]
+    lines += ["", "## Voices", "", "| voice | home pitch, Hz | timbre of |", "|---|---|---|"]
+    for name, voice in network.get("voices", {}).items():
+        lines.append(f"| {name} | {voice['home_hz']} | {voice.get('source', '')} |")
+    return "\n".join([*lines, ""])
+
+
+def _recipe(training: Mapping[str, Any]) -> list[str]:
+    """Return a line for each network: steps, seed, and the last running means."""
+    lines = []
+    for name, about in training.items():
+        means = ", ".join(f"{key} {value:.3f}" for key, value in about.get("means", {}).items())
+        lines.append(f"- {name}: {about['steps']} steps, {about['hours']:.1f} h; at its end {means}")
+    return lines or ["- not noted"]
+
+
+def figures_table(value: Any) -> list[str]:
+    """Return what a bench wrote as Markdown: {"rows": [{...}, ...]} or a mapping of names to numbers."""
+    rows = value.get("rows") if isinstance(value, dict) and isinstance(value.get("rows"), list) else None
+    if rows is None:
+        rows = [{"": key, "value": figure} for key, figure in value.items()] if isinstance(value, dict) else value
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise TrainingError("a file of figures must hold rows, each a mapping of names to values")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    return lines + [f"| {' | '.join(_cell(row.get(column, '')) for column in columns)} |" for row in rows]
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def notice_text(manifest: Mapping[str, Any]) -> str:
+    """Return the notice that goes with the weights: whose work they stand on."""
+    lines = ["The weights of rtvc's neural voice", "", "They were trained from, or on what was made by:", ""]
+    lines += [f"- {name}, {by}, {licence}: {use}." for name, by, licence, use in PARENTS]
+    lines += ["", "They were trained on recordings from:", ""]
+    lines += [f"- {name}: {about['licence']}" for name, about in sorted(manifest.get("sources", {}).items())]
+    return "\n".join([*lines, ""])
+
+
+def git_revision(folder: Path) -> str:
+    """Return the revision of the tree that folder lies in, with a mark if it was changed since."""
+    asked = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        found = subprocess.run(asked, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
+
+
+def read_figures(path: Path) -> Any:
+    """Return a file of figures. Raises TrainingError if it is no JSON."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: cannot be read: {error}") from error
+
+
+def write_card(weights: Path, set_folder: Path, figures: Sequence[Path] = ()) -> list[Path]:
+    """Write CARD.md and NOTICE into the folder of the weights; return both paths."""
+    network = read_figures(weights / "network.json")
+    manifest = read_figures(set_folder / "manifest.json")
+    named = [(path.stem.replace("_", " ").capitalize(), read_figures(path)) for path in figures]
+    written = [weights / "CARD.md", weights / "NOTICE"]
+    written[0].write_text(card_text(manifest, network, named, git_revision(weights)), "utf-8")
+    written[1].write_text(notice_text(manifest), "utf-8")
+    return written

@@ -1,0 +1,160 @@
+"""Training of the content encoder: Whisper's encoder, made causal, learns to name the code of each decoder frame.
+
+Each step one of the two heads reads the encoder (`clear` twice as often as `fast`); the loss is the cross-entropy
+against soft codes, with small ones for energy and voicing where those are known. The encoder's weights move slower
+than the heads', which begin from nothing. Positions start anywhere, because a stream has no beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rtvc.models.encoder import (
+    CODES,
+    DECODER_UNITS,
+    FRAME_UNITS,
+    POSITIONS,
+    WAIT_MS,
+    WAIT_UNIT_MS,
+    ContentEncoder,
+    EncoderShape,
+)
+
+from . import TrainingError
+from .batches import EncoderBatches, Labelled, Spoiling, read_noises
+from .codebook import token_given_code
+from .dataset import Item, TrainingSet
+from .loop import Loop, Schedule, load_weights
+from .losses import code_loss, known_bce, known_l1
+from .mel import log_mel, normalise
+from .whisper_weights import read_encoder
+
+ENERGY_SCALE = 4.0
+
+
+@dataclass(frozen=True)
+class EncoderPlan:
+    """What a training of the encoder is told."""
+
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=7000, warm_up=200, floor=0.03))
+    batch: int = 6
+    seconds: float = 5.0
+    encoder_rate: float = 2e-4
+    head_rate: float = 1e-3
+    weight_decay: float = 0.01
+    energy_weight: float = 0.1
+    voicing_weight: float = 0.2
+    spoiling: Spoiling = field(default_factory=Spoiling)
+    half_precision: bool = True
+    evaluated: int = 20
+    """Utterances of each kind (real, synthetic) in an evaluation."""
+    seed: int = 0
+    shape: EncoderShape = field(default_factory=EncoderShape)
+
+
+def initialise(content: ContentEncoder, init: Path) -> str:
+    """Give content the weights of a checkpoint (.pt) or, the encoder only, of a Whisper model.bin; say which."""
+    if init.suffix == ".pt":
+        load_weights(content, init)
+        return f"from the checkpoint {init}"
+    try:
+        weights = read_encoder(init)
+        # keys have no bias: in a softmax over keys it cancels
+        state = {k: torch.tensor(v) for k, v in weights.items() if not k.endswith("key.bias")}
+        content.encoder.load_state_dict(state)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise TrainingError(f"{init}: is no Whisper tiny model.bin: {str(error).splitlines()[0]}") from error
+    return f"encoder from Whisper's {init}, heads from nothing"
+
+
+def optimiser_of(content: ContentEncoder, plan: EncoderPlan) -> torch.optim.Optimizer:
+    """Return AdamW with a rate for the encoder and one for the heads."""
+    heads = [p for name, p in content.named_parameters() if name.startswith("heads")]
+    encoder = [p for name, p in content.named_parameters() if not name.startswith("heads")]
+    groups = [{"params": encoder, "lr": plan.encoder_rate}, {"params": heads, "lr": plan.head_rate}]
+    return torch.optim.AdamW(groups, weight_decay=plan.weight_decay, betas=(0.9, 0.98))
+
+
+class EncoderTrainee:
+    """The encoder's losses and its evaluation on a set."""
+
+    def __init__(self, content: ContentEncoder, data: TrainingSet, batches: EncoderBatches, plan: EncoderPlan) -> None:
+        self._content, self._data, self._batches, self._plan = content, data, batches, plan
+        self._token_of_code = torch.tensor(token_given_code(data).argmax(axis=1))
+        self._token_of_row = torch.tensor(data.token_of_row())
+
+    def losses(self, rng: np.random.Generator, step: int) -> Mapping[str, Tensor]:
+        """Draw a batch and return the losses of the head whose turn it is."""
+        drawn = self._batches.draw(rng, self._plan.batch)
+        name = "fast" if step % 3 == 0 else "clear"
+        mel, position = torch.tensor(drawn.mel), int(rng.integers(0, POSITIONS))
+        with torch.autocast(mel.device.type, torch.bfloat16, enabled=self._plan.half_precision):
+            encoded = self._content.encoder(mel, position)
+            head = self._content.heads[list(WAIT_MS).index(name)]
+            units = FRAME_UNITS * encoded.shape[1] - round(WAIT_MS[name] / WAIT_UNIT_MS)
+            said = head(encoded, units // DECODER_UNITS + 1)
+        return self._losses_of(name, said.float(), drawn)
+
+    def _losses_of(self, name: str, said: Tensor, drawn: Labelled) -> Mapping[str, Tensor]:
+        n = min(said.shape[1], drawn.rows.shape[1])
+        said, rows = said[:, :n], drawn.rows[:, :n]
+        index = torch.tensor(self._data.code_idx[rows].astype(np.int64))
+        share = torch.tensor(self._data.code_p[rows])
+        energy, voiced = torch.tensor(drawn.energy[:, :n]), torch.tensor(drawn.voiced[:, :n])
+        plan = self._plan
+        return {
+            f"loss of codes/{name}": code_loss(said[..., :CODES], index, share),
+            f"loss of energy/{name}": plan.energy_weight * known_l1(said[..., CODES], energy / ENERGY_SCALE),
+            f"loss of voicing/{name}": plan.voicing_weight * known_bce(said[..., CODES + 1], voiced),
+            f"codes right/{name}": (said[..., :CODES].argmax(-1) == index[..., 0]).float().mean(),
+        }
+
+    def evaluate(self) -> dict[str, float]:
+        """Return the shares of frames of held-out speech, undamaged, whose code and whose phone are right."""
+        found: dict[str, float] = {}
+        for kind in ("real", "synthetic"):
+            items = [item for item in self._data.dev if item.exact == (kind == "synthetic")][: self._plan.evaluated]
+            if items:
+                found |= self._accuracy(kind, items)
+        return found
+
+    def _accuracy(self, kind: str, items: list[Item]) -> dict[str, float]:
+        right = {name: [0, 0] for name in WAIT_MS}
+        total = dict.fromkeys(WAIT_MS, 0)
+        for item in items:
+            mel = normalise(log_mel(self._data.sound(item)))
+            rows = self._data.rows(item)
+            nearest = torch.tensor(self._data.code_idx[rows, 0].astype(np.int64))
+            tokens = self._token_of_row[torch.tensor(rows)]
+            for name, said in self._content(torch.tensor(mel[: len(mel) // 2 * 2])[None]).items():
+                n = min(said.shape[1], len(rows))
+                code = said[0, :n, :CODES].argmax(-1)
+                right[name][0] += int((code == nearest[:n]).sum())
+                right[name][1] += int((self._token_of_code[code] == tokens[:n]).sum())
+                total[name] += n
+        found = {}
+        for name, (codes, phones) in right.items():
+            found[f"held out, codes right/{kind} {name}"] = codes / max(1, total[name])
+            found[f"held out, phones right/{kind} {name}"] = phones / max(1, total[name])
+        return found
+
+
+def train_encoder(
+    set_folder: Path, run_folder: Path, plan: EncoderPlan, init: Path | None = None, noise: Path | None = None
+) -> dict[str, float]:
+    """Train, or go on training; return the last running means. init is used only at the beginning of a run."""
+    torch.manual_seed(plan.seed)
+    data = TrainingSet(set_folder)
+    content = ContentEncoder(plan.shape)
+    if init is not None and not (run_folder / "last.pt").is_file():
+        initialise(content, init)
+    batches = EncoderBatches(data, read_noises(noise), plan.seconds, plan.spoiling)
+    trainee = EncoderTrainee(content, data, batches, plan)
+    loop = Loop(run_folder, content, optimiser_of(content, plan), plan.schedule, plan.seed)
+    return loop.run(trainee.losses, trainee.evaluate)

@@ -1,0 +1,115 @@
+"""Exported networks give PyTorch's numbers, the engine runs them, and it refuses what is none of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rtvc.engine.network import Network, NetworkError
+from rtvc.models.encoder import CODES, MEL_BANDS, WAIT_MS, ContentEncoder, EncoderShape, newest_frame, phase
+from rtvc.models.generator import CONTENT, Generator
+from rtvc.train.export import export
+from rtvc.train.teacher import decoder_input
+
+SHAPE = EncoderShape(width=64, layers=2, heads=2, head_width=64)
+
+
+class Exported:
+    """Networks with random weights, and the folder of their files."""
+
+    def __init__(self, folder: Path) -> None:
+        torch.manual_seed(0)
+        self.folder = folder
+        self.content, self.generator = ContentEncoder(SHAPE).eval(), Generator().eval()
+        for parameter in (*self.content.parameters(), *self.generator.steering.out.parameters()):
+            parameter.data += 0.05 * torch.randn_like(parameter)
+        self.codebook = torch.randn(CODES, CONTENT).numpy()
+        self.differences = export(folder, self.content, self.generator, self.codebook, {"voices": {"a": 1}})
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return Exported(tmp_path_factory.mktemp("weights"))
+
+
+def test_fp32_files_give_pytorchs_numbers_and_8_bit_files_nearly(exported: Exported) -> None:
+    names = {"encoder", "fast", "clear", "decoder"}
+    assert set(exported.differences) == {f"{name}.{p}.onnx" for name in names for p in ("fp32", "int8")}
+    for name, difference in exported.differences.items():
+        assert difference < (1e-4 if "fp32" in name else 0.5), name
+    sizes = {p: sum(path.stat().st_size for path in exported.folder.glob(f"*.{p}.onnx")) for p in ("fp32", "int8")}
+    assert sizes["int8"] < 0.4 * sizes["fp32"]
+    assert json.loads((exported.folder / "network.json").read_text())["voices"] == {"a": 1}
+
+
+@pytest.mark.parametrize("point", list(WAIT_MS))
+def test_the_engine_streams_what_pytorch_says_of_the_whole(exported: Exported, point: str) -> None:
+    frames = 90
+    mel = torch.randn(1, 2 * frames, MEL_BANDS, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        said = exported.content(mel)[point][0]
+        content = exported.codebook[said[:, :CODES].argmax(-1).numpy()]
+        energy = 4.0 * said[:, CODES].numpy()
+        f0_hz = np.linspace(80, 300, len(said), dtype=np.float32)
+        timbre = torch.randn(1, 128, generator=torch.Generator().manual_seed(2))
+        wanted = exported.generator(torch.tensor(decoder_input(content, f0_hz, energy))[None], timbre)[0].numpy()
+    network = Network(point, "fp32", exported.folder)
+    for _ in range(2):  # the second time after a reset, which has to be complete
+        network.reset()
+        network.timbre[:] = timbre[0].numpy()
+        heard = 0
+        for j in range(len(said)):
+            while heard <= int(newest_frame(torch.tensor(j), WAIT_MS[point])):
+                network.mel[:] = mel[0, 2 * heard : 2 * heard + 2].numpy()
+                network.encode()
+                heard += 1
+            loudness, voiced = network.listen(int(phase(torch.tensor(j), WAIT_MS[point])))
+            network.decode(float(f0_hz[j]), loudness)
+            assert np.array_equal(network.content, content[j])
+            assert abs(loudness - energy[j]) < 1e-3 and abs(voiced - float(said[j, CODES + 1])) < 1e-3
+            assert np.abs(network.parts - wanted[j]).max() < 1e-3
+
+
+def damaged(exported: Exported, folder: Path, name: str, data: bytes) -> Path:
+    shutil.copytree(exported.folder, folder)
+    (folder / name).write_bytes(data)
+    return folder
+
+
+def test_a_file_cut_short_is_refused_by_name(exported: Exported, tmp_path: Path) -> None:
+    whole = (exported.folder / "decoder.fp32.onnx").read_bytes()
+    folder = damaged(exported, tmp_path / "cut", "decoder.fp32.onnx", whole[: len(whole) // 2])
+    with pytest.raises(NetworkError, match=r"decoder\.fp32\.onnx"):
+        Network("fast", "fp32", folder)
+
+
+def test_a_file_that_is_no_network_is_refused_by_name(exported: Exported, tmp_path: Path) -> None:
+    folder = damaged(exported, tmp_path / "noise", "fast.fp32.onnx", np.random.default_rng(0).bytes(5000))
+    with pytest.raises(NetworkError, match=r"fast\.fp32\.onnx"):
+        Network("fast", "fp32", folder)
+
+
+def test_a_network_of_another_kind_is_refused(exported: Exported, tmp_path: Path) -> None:
+    foreign = (exported.folder / "decoder.fp32.onnx").read_bytes()
+    folder = damaged(exported, tmp_path / "foreign", "encoder.fp32.onnx", foreign)
+    with pytest.raises(NetworkError):
+        Network("fast", "fp32", folder)
+
+
+def test_a_missing_file_or_card_is_refused(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match=r"network\.json"):
+        Network("fast", "fp32", tmp_path)
+    shutil.copytree(exported.folder, tmp_path / "gone")
+    (tmp_path / "gone" / "clear.fp32.onnx").unlink()
+    with pytest.raises(NetworkError, match=r"clear\.fp32\.onnx"):
+        Network("clear", "fp32", tmp_path / "gone")
+
+
+def test_a_codebook_of_another_width_is_refused(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="64 columns"):
+        export(tmp_path, exported.content, exported.generator, exported.codebook[:, :64], {})

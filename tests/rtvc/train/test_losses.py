@@ -1,0 +1,71 @@
+"""Losses have the values that can be worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from rtvc.models.generator import BINS, PARTS
+from rtvc.train.losses import (
+    band_distance,
+    code_loss,
+    itakura_saito,
+    known_bce,
+    known_l1,
+    parts_power,
+    relative_error,
+)
+
+
+def test_code_loss_of_a_uniform_guess_is_the_log_of_the_number_of_codes() -> None:
+    index = torch.tensor([[[3, 5], [0, 1]]])
+    share = torch.tensor([[[0.7, 0.3], [1.0, 0.0]]])
+    assert float(code_loss(torch.zeros(1, 2, 16), index, share)) == pytest.approx(math.log(16))
+
+
+def test_code_loss_of_the_shares_themselves_is_their_entropy() -> None:
+    share = torch.tensor([[[0.75, 0.25]]])
+    logits = torch.full((1, 1, 4), -1e9)
+    logits[0, 0, [2, 0]] = torch.log(share[0, 0])
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert float(code_loss(logits, torch.tensor([[[2, 0]]]), share)) == pytest.approx(entropy, rel=1e-5)
+
+
+def test_unknown_labels_do_not_count() -> None:
+    target = torch.tensor([1.0, float("nan"), 0.0])
+    assert float(known_l1(torch.tensor([3.0, 99.0, 0.5]), target)) == pytest.approx(1.25)
+    assert float(known_bce(torch.tensor([0.0, 99.0, 0.0]), target)) == pytest.approx(math.log(2))
+    nothing = torch.full((3,), float("nan"))
+    assert float(known_l1(target, nothing)) == float(known_bce(target, nothing)) == 0.0
+
+
+def test_relative_error_is_0_for_the_target_1_for_nothing_and_blind_to_the_start() -> None:
+    target = torch.randn(2, 30, 5, generator=torch.Generator().manual_seed(0))
+    spoiled = target.clone()
+    spoiled[:, :8] = 1e3
+    assert float(relative_error(target, target)) == float(relative_error(spoiled, target)) == 0.0
+    assert float(relative_error(0 * target, target, skip=0)) == pytest.approx(1.0)
+
+
+def test_power_of_parts_is_that_of_voice_and_noise() -> None:
+    parts = torch.full((1, 1, PARTS, BINS), -50.0)
+    parts[:, :, 0], parts[:, :, 1] = math.log(2.0), 0.7  # the voice: twice the excitation, at any phase
+    excitation = torch.full((1, 1, BINS), 3j)
+    assert parts_power(parts.reshape(1, 1, -1), excitation).mean().item() == pytest.approx(36.0, rel=1e-5)
+    parts[:, :, 2] = math.log(0.5)
+    assert parts_power(parts.reshape(1, 1, -1), excitation).mean().item() == pytest.approx(36.5, rel=1e-5)
+
+
+def test_spectral_distances_are_0_at_the_target_and_known_at_twice_its_power() -> None:
+    target = torch.rand(2, 4, BINS, generator=torch.Generator().manual_seed(0)) + 0.5
+    assert itakura_saito(target, target).item() == pytest.approx(0.0, abs=1e-6)
+    assert band_distance(target, target).item() == pytest.approx(0.0, abs=1e-6)
+    assert itakura_saito(2 * target, target).item() == pytest.approx(0.5 - math.log(0.5) - 1, rel=1e-3)
+    assert band_distance(2 * target, target).item() == pytest.approx(math.log(2), rel=1e-3)
+
+
+def test_too_little_power_costs_more_than_too_much() -> None:
+    target = torch.ones(1, 3, BINS)
+    assert itakura_saito(target / 4, target) > itakura_saito(target * 4, target)

@@ -1,0 +1,163 @@
+"""On twenty seconds of generated vowels every network learns within seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from rtvc.models.encoder import ContentEncoder, EncoderShape
+from rtvc.models.generator import Generator
+from rtvc.train import TrainingError
+from rtvc.train.align import Listener, align
+from rtvc.train.batches import EncoderBatches, Spoiling, follow, melody
+from rtvc.train.codebook import token_given_code
+from rtvc.train.dataset import Item, SetWriter, TrainingSet
+from rtvc.train.encoder import EncoderPlan, EncoderTrainee, optimiser_of
+from rtvc.train.generator import Distillation, DistilPlan, Steering, SteerPlan, fitted
+from rtvc.train.loop import Loop, Schedule
+from tests.rtvc.train.toy import toy_set
+
+SHAPE = EncoderShape(width=64, layers=1, heads=2, head_width=64)
+GENTLE = Spoiling(tempo=0.3, tempo_log=0.1, warp=0.0, degrade=False)
+PLAN = EncoderPlan(
+    schedule=Schedule(steps=150, warm_up=10, save_every=1000, evaluate_every=1000, log_every=25),
+    batch=4,
+    seconds=2.0,
+    encoder_rate=2e-3,
+    head_rate=4e-3,
+    spoiling=GENTLE,
+    half_precision=False,
+    shape=SHAPE,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
+    return toy_set(tmp_path_factory.mktemp("set"))
+
+
+def test_the_encoder_learns_the_vowels_and_then_aligns_a_recording(data: TrainingSet, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    content = ContentEncoder(SHAPE)
+    trainee = EncoderTrainee(content, data, EncoderBatches(data, (), PLAN.seconds, PLAN.spoiling), PLAN)
+    run = Loop(tmp_path, content, optimiser_of(content, PLAN), PLAN.schedule, PLAN.seed)
+    means = run.run(trainee.losses, trainee.evaluate)
+    assert means["loss of codes/clear"] < 1.2  # of log(1024) = 6.9 at the start
+    content.eval()
+    with torch.no_grad():
+        held_out = trainee.evaluate()
+    assert held_out["held out, phones right/synthetic clear"] > 0.75  # 0.125 by chance
+    (item,) = data.dev
+    listener = Listener(content, token_given_code(data, smoothing=1e-3))
+    frames, _ = align(listener.log_posteriors(data.sound(item))[: sum(item.frames)], list(item.tokens))
+    off = np.abs(np.cumsum(frames) - np.cumsum(item.frames))
+    assert np.median(off) <= 2
+
+
+def test_a_run_of_the_encoder_that_was_interrupted_ends_as_if_it_had_not_been(
+    data: TrainingSet, tmp_path: Path
+) -> None:
+    plan = replace(PLAN, schedule=replace(PLAN.schedule, steps=4), batch=2, seconds=1.0)
+
+    def trained(folder: Path, stop_at: int = -1) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        content = ContentEncoder(SHAPE)
+        trainee = EncoderTrainee(content, data, EncoderBatches(data, (), plan.seconds), plan)
+        run = Loop(folder, content, optimiser_of(content, plan), plan.schedule, plan.seed)
+
+        def losses(rng: np.random.Generator, step: int) -> Mapping[str, torch.Tensor]:
+            if step == stop_at:
+                os.kill(os.getpid(), signal.SIGINT)
+            return trainee.losses(rng, step)
+
+        run.run(losses)
+        return list(content.state_dict().values())
+
+    whole = trained(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "halves", 1)
+    halves = trained(tmp_path / "halves")
+    assert all(torch.equal(a, b) for a, b in zip(whole, halves, strict=True))
+
+
+class Wise:
+    """A teacher whose hidden frames are a fixed product of its inputs."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self._weight = rng.standard_normal((128, 256)).astype(np.float32) / 30
+
+    def hidden(
+        self, z: NDArray[np.float32], f0_hz: NDArray[np.float32], energy: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        return z @ self._weight + 0.01 * np.log(f0_hz + 1)[:, None]
+
+
+def test_the_decoder_learns_its_teachers_hidden_frames(data: TrainingSet, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    generator = Generator()
+    plan = DistilPlan(Schedule(steps=60, warm_up=5, save_every=1000), batch=4, frames=60, near_miss=0.0)
+    trained = [p for name, p in generator.named_parameters() if not name.startswith(("head", "steering"))]
+    run = Loop(tmp_path, generator, torch.optim.AdamW(trained, lr=2e-3), plan.schedule, 0)
+    trainee = Distillation(generator, data, Wise(), plan)
+    before = float(trainee.losses(np.random.default_rng(1), 0)["loss/relative error"])
+    run.run(trainee.losses)
+    assert float(trainee.losses(np.random.default_rng(1), 0)["loss/relative error"]) < 0.2 * before
+
+
+def test_the_steering_learns_and_touches_nothing_else(data: TrainingSet, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    generator = Generator()
+    generator.head.weight.data *= 0.1
+    generator.head.bias.data -= 2.0
+    still = {name: p.clone() for name, p in generator.named_parameters() if not name.startswith("steering")}
+    plan = SteerPlan(Schedule(steps=40, warm_up=5, save_every=1000, log_every=10), batch=3, frames=60, evaluated=3)
+    run = Loop(tmp_path, generator, torch.optim.AdamW(generator.steering.parameters(), lr=5e-3), plan.schedule, 0)
+    trainee = Steering(generator, data, plan)
+    with torch.no_grad():
+        before = trainee.evaluate()
+    run.run(trainee.losses, trainee.evaluate)
+    with torch.no_grad():
+        after = trainee.evaluate()
+    assert all(after[name] < 0.6 * before[name] for name in before)
+    assert all(torch.equal(p, still[name]) for name, p in generator.named_parameters() if name in still)
+
+
+def test_a_sequence_has_the_length_asked_for_and_its_labels_follow_the_tempo(data: TrainingSet) -> None:
+    batches = EncoderBatches(data, (), 3.0)
+    drawn = batches.draw(np.random.default_rng(0), 3)
+    assert drawn.mel.shape == (3, 300, 80)
+    assert drawn.rows.shape == drawn.energy.shape == drawn.voiced.shape == (3, 240)
+    assert follow(5, 2.0, 100).tolist() == [0, 2, 4, 6, 8]
+    assert follow(5, 0.5, 2).tolist() == [0, 0, 1, 1, 1]
+    again = batches.draw(np.random.default_rng(0), 3)
+    assert all(np.array_equal(a, b) for a, b in zip(drawn, again, strict=True))
+
+
+def test_the_labels_of_recordings_are_unknown_not_zero(data: TrainingSet) -> None:
+    item = data.items[0]
+    energy, voiced = melody(data, item)
+    assert (energy == 3.0).all() and (voiced == 1.0).all()
+    energy, voiced = melody(data, replace(item, frame0=-1))
+    assert np.isnan(energy).all() and np.isnan(voiced).all()
+
+
+def test_cuts_that_are_too_short_end_in_copies_of_their_last_row() -> None:
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    assert fitted(x, 2).tolist() == [[0, 1], [2, 3]]
+    assert fitted(x, 5)[2:].tolist() == [[4, 5]] * 3
+
+
+def test_a_set_with_nothing_to_learn_from_says_so(tmp_path: Path) -> None:
+    with SetWriter(tmp_path) as writer:
+        writer.items.append(Item("s", "a", "u", "text", *writer.add_sound(np.ones(1000, np.float32))))
+    with pytest.raises(TrainingError, match="align has to come first"):
+        EncoderBatches(TrainingSet(tmp_path))
