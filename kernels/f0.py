@@ -116,10 +116,16 @@ def f0_state() -> F0State:
     )
 
 
-def f0_delay_ms(f0_hz: float) -> float:
-    """Return the age in ms, at the newest input sample, of what an estimate of f0_hz describes."""
+@njit(cache=True, nogil=True)
+def f0_lag_samples(f0_hz: float) -> int:
+    """Return the age in samples, at the newest input sample, of what an estimate of f0_hz describes."""
     lag = RATE_HZ / f0_hz
-    return 1000.0 / RATE_HZ * ((max(_WINDOW_MIN, int(_WINDOW_PERIODS * lag)) + lag + _TAPS - 1) / 2)
+    return int((max(_WINDOW_MIN, int(_WINDOW_PERIODS * lag)) + lag + _TAPS - 1) / 2)
+
+
+def f0_delay_ms(f0_hz: float) -> float:
+    """Return the same age in ms."""
+    return 1000.0 / RATE_HZ * f0_lag_samples(f0_hz)
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})

@@ -3,8 +3,8 @@
 Whisper's encoder made to stream: both stem convolutions look only back (the second takes every other row, so one
 frame lasts 20 ms), attention sees ATTENTION_FRAMES frames of the past and nothing ahead, and sinusoidal positions run
 round POSITIONS. Two heads read its frames, each with a GRU at the decoder's pace of 12.5 ms: what sets them apart
-is how long they wait, WAIT_MS, before they say what a decoder frame held. A frame of the encoder that ended at time
-T serves the decoder frame whose centre is the newest at or before T - wait + ..., see `newest_frame`.
+is how long after its centre they say what a decoder frame held, WAIT_MS: they read the newest encoder frame there is by
+then (`newest_frame`) and know how old it is (`phase`).
 
 Streaming: `EncoderState` and `HeadState` go in and come out of `step`; a whole utterance through `forward` gives the
 same numbers. Units: mel rows every 10 ms, encoder frames every 20 ms, decoder frames every 12.5 ms.
@@ -28,7 +28,7 @@ ATTENTION_FRAMES = 75  # 1.5 s
 POSITIONS = 1500
 WAIT_UNIT_MS = 2.5  # waits and frames are whole multiples of it: 20 = 8, 12.5 = 5
 FRAME_UNITS, DECODER_UNITS = 8, 5
-WAIT_MS = {"fast": 30.0, "clear": 80.0}
+WAIT_MS = {"fast": 17.5, "clear": 67.5}
 
 
 class EncoderShape(NamedTuple):
@@ -88,7 +88,9 @@ class Block(nn.Module):
         super().__init__()
         self.attn = Attention(shape)
         self.attn_ln = nn.LayerNorm(shape.width)
-        self.mlp = nn.Sequential(nn.Linear(shape.width, 4 * shape.width), nn.GELU(), nn.Linear(4 * shape.width, shape.width))
+        self.mlp = nn.Sequential(
+            nn.Linear(shape.width, 4 * shape.width), nn.GELU(), nn.Linear(4 * shape.width, shape.width)
+        )
         self.mlp_ln = nn.LayerNorm(shape.width)
 
     def forward(self, x: Tensor, past_keys: Tensor, past_values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -146,7 +148,10 @@ class Encoder(nn.Module):
         t = x.shape[1]
         heard, position = state.heard[0], state.heard[1]
         x = x + sinusoids((position + torch.arange(t)) % POSITIONS, self.shape.width)
-        past, now = ATTENTION_FRAMES - torch.arange(ATTENTION_FRAMES), torch.arange(t)  # past: how long ago, before now 0
+        past, now = (
+            ATTENTION_FRAMES - torch.arange(ATTENTION_FRAMES),
+            torch.arange(t),
+        )  # past: how long ago, before now 0
         ago = torch.cat([now[:, None] + past, now[:, None] - now], dim=1)
         born = torch.cat([past <= heard, torch.ones(t, dtype=torch.bool)])
         seen = (ago >= 0) & (ago < ATTENTION_FRAMES) & born

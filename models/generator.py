@@ -1,10 +1,12 @@
 """The decoder: content code, F0, energy and timbre in, five spectral parts of 601 bins out, causal, a frame of 12.5 ms
 at a time.
 
-A causal convolution, eight ConvNeXt blocks, a norm and one linear head say how one voice would sound; a small network
-that sees the timbre vector moves the three magnitudes by smooth gains, BANDS over the spectrum, and leaves the phases
-as they are: those were trained adversarially, and what is lost of them does not come back. The parts are those of
-hibari-tts, whose weights it starts from: `rtvc.kernels.parts_synthesis` turns them into sound.
+A causal convolution, eight ConvNeXt blocks, a norm and one linear head say how one voice, HOME, would
+sound; a small network that sees the timbre vector filters that: smooth gains, BANDS over the spectrum, the same for
+all three magnitudes. Phases and the balance of tone and noise stay as they are: they were trained adversarially, and
+what is lost of them does not come back. At the timbre of HOME the filter is flat by construction. The parts are those of
+hibari-tts, whose weights it starts from: `rtvc.kernels.parts_synthesis` turns them into sound. It is trained to say
+frame j when it has taken the input of frame j + AHEAD: that little future is worth half a point of MOS.
 Streaming: `hidden` takes and returns the last TAPS - 1 inputs of every convolution; a whole utterance through
 `forward` gives the same numbers.
 
@@ -27,7 +29,8 @@ TAPS = 7
 TIMBRE = 128
 BINS = 601
 PARTS = 5  # log harmonic magnitude, its phase before pi tanh, log noise magnitude, free magnitude (log), free phase
-BANDS = 96
+AHEAD = 1
+BANDS = 40
 MAGNITUDES = (0, 2, 3)
 STEER_WIDTH = 384
 
@@ -52,31 +55,36 @@ class Block(nn.Module):
 def band_shapes() -> Tensor:
     """Return float32[BANDS, BINS]: triangles that overlap by half and sum to 1, narrow below, wide above."""
     hz = torch.arange(BINS) * (12000.0 / (BINS - 1))
-    place = torch.log1p(hz / 600.0)
+    place = torch.log1p(hz / 1000.0)
     place = place / place[-1] * (BANDS - 1)
     return torch.clamp(1.0 - (place[None] - torch.arange(BANDS)[:, None]).abs(), min=0.0)
 
 
 class Steering(nn.Module):
-    """From what one voice would do and whose voice is wanted to gains (natural log) for the magnitudes."""
+    """From what one voice would do and whose voice is wanted to gains (natural log) over the spectrum."""
 
     shapes: Tensor
+    home: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.read = nn.Linear(WIDTH + TIMBRE, STEER_WIDTH)
         self.mid = nn.Linear(STEER_WIDTH, STEER_WIDTH)
-        self.out = nn.Linear(STEER_WIDTH, len(MAGNITUDES) * BANDS)
+        self.out = nn.Linear(STEER_WIDTH, BANDS)
         self.register_buffer("shapes", band_shapes())
+        self.register_buffer("home", torch.zeros(TIMBRE))
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, hidden: Tensor, timbre: Tensor) -> Tensor:
-        """hidden [b, t, WIDTH], timbre [b, 1, TIMBRE] -> gains [b, t, 3, BINS]."""
-        b, t, _ = hidden.shape
-        x = F.gelu(self.read(torch.cat([hidden, timbre.expand(-1, t, -1)], dim=-1)))
+        """hidden [b, t, WIDTH], timbre [b, 1, TIMBRE] -> gains [b, t, BINS]."""
+        difference = self._bands(hidden, timbre) - self._bands(hidden, self.home.expand_as(timbre))
+        return difference @ self.shapes
+
+    def _bands(self, hidden: Tensor, timbre: Tensor) -> Tensor:
+        x = F.gelu(self.read(torch.cat([hidden, timbre.expand(-1, hidden.shape[1], -1)], dim=-1)))
         x = x + F.gelu(self.mid(x))
-        return self.out(x).reshape(b, t, len(MAGNITUDES), BANDS) @ self.shapes
+        return self.out(x)
 
 
 class Generator(nn.Module):
@@ -112,8 +120,8 @@ class Generator(nn.Module):
         """hidden [b, t, WIDTH], timbre [b, TIMBRE] -> parts [b, t, PARTS * BINS]."""
         b, t, _ = hidden.shape
         gains = self.steering(hidden, timbre[:, None])
-        still = torch.zeros_like(gains[:, :, :1])
-        moved = torch.cat([gains[:, :, :1], still, gains[:, :, 1:], still], dim=2)
+        still = torch.zeros_like(gains)
+        moved = torch.stack([gains if k in MAGNITUDES else still for k in range(PARTS)], dim=2)
         return self.head(hidden) + moved.reshape(b, t, PARTS * BINS)
 
 

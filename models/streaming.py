@@ -1,4 +1,4 @@
-"""The networks one frame at a time, as they are exported to ONNX: state in, state out, weights as plain matrix products.
+"""The networks one frame at a time, as they are exported to ONNX: state in and out, weights as plain products.
 
 `EncoderStep` (every 20 ms), `HeadStep` and `GeneratorStep` (every 12.5 ms) hold the weights of a trained `Encoder`,
 `Head` and `Generator` and give the same numbers as those over a whole utterance. What attention remembers stays outside

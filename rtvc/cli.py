@@ -56,18 +56,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _on_terminate(_number: int, _frame: object) -> None:
+_terminated: list[int] = []  # signals that asked us to end
+
+
+def _on_terminate(number: int, _frame: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; let everything be given back
-    raise SystemExit(143)
+    _terminated.append(number)
+    raise SystemExit(128 + number)
+
+
+def _end_if_told() -> None:
+    """Raise again what was swallowed if the signal came while a finalizer or a foreign callback ran."""
+    if _terminated:
+        raise SystemExit(128 + _terminated[0])
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose message is all a user needs."""
     from rtvc.audio.backend import DeviceError
     from rtvc.audio.files import AudioFileError
+    from rtvc.engine.network import NetworkError
     from rtvc.train import TrainingError
 
-    return ConfigError, AudioFileError, DeviceError, TrainingError
+    return ConfigError, AudioFileError, DeviceError, NetworkError, TrainingError
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -132,7 +143,7 @@ def _live(args: argparse.Namespace) -> int:
 
     engine_context()  # warms up beside what follows
     from rtvc.live_view import choice_from, run_live
-    from rtvc.sound_arguments import chosen_sound
+    from rtvc.sound_arguments import chosen_point, chosen_sound
 
     asked = {
         "capture": args.capture,
@@ -145,7 +156,7 @@ def _live(args: argparse.Namespace) -> int:
     }
     given = {name: value for name, value in asked.items() if value is not None}
     choice = dataclasses.replace(choice_from(load_settings()), as_json=args.json, **given)
-    return run_live(choice, chosen_sound(args))
+    return run_live(choice, chosen_sound(args), chosen_point(args))
 
 
 # rtvc convert
@@ -163,7 +174,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 def _convert(args: argparse.Namespace) -> int:
     from rtvc.engine.batch import convert_many, plan_jobs
     from rtvc.progress import StatusLine, bar
-    from rtvc.sound_arguments import chosen_sound
+    from rtvc.sound_arguments import chosen_point, chosen_sound
 
     values = chosen_sound(args)
     workers = args.jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
@@ -173,10 +184,13 @@ def _convert(args: argparse.Namespace) -> int:
     with StatusLine() as line:
 
         def progress(done: int, fraction: float) -> None:
+            _end_if_told()
             files = f"  {done}/{len(jobs)} files" if len(jobs) > 1 else ""
             line.show(f"{bar(fraction)}{files}")
 
-        outcomes = convert_many(jobs, values, overwrite=args.force, workers=workers, progress=progress)
+        outcomes = convert_many(
+            jobs, values, point=chosen_point(args), overwrite=args.force, workers=workers, progress=progress
+        )
     failed = sum(outcome.error is not None for outcome in outcomes)
     if args.json:
         _print_json({"files": [_outcome_fields(outcome) for outcome in outcomes], "failed": failed})
@@ -306,10 +320,10 @@ def _demo(args: argparse.Namespace) -> int:
 
     engine_context()  # warms up beside what follows
     from rtvc.demo import run_demo
-    from rtvc.sound_arguments import chosen_sound
+    from rtvc.sound_arguments import chosen_point, chosen_sound
 
     args.preset = args.preset or "feminine"
-    return run_demo(args.out, chosen_sound(args), args.simulated)
+    return run_demo(args.out, chosen_sound(args), chosen_point(args), args.simulated)
 
 
 # rtvc train
@@ -332,6 +346,7 @@ COMMANDS = {
         "convert the microphone's voice into a virtual microphone, now",
         "  rtvc live\n"
         "  rtvc live --preset feminine\n"
+        "  rtvc live --voice emma --latency fast\n"
         "  rtvc live --capture USB --pitch 4 --formant 1.1\n"
         "  rtvc live --no-virtual-mic --playback Headphones --block 128",
         _live_arguments,

@@ -13,6 +13,7 @@ block_frames = 256
 
 [voice]
 preset = "feminine"
+latency = "clear"        # of a neural voice: fast or clear
 ```
 
 Every key may be absent. A key that does not exist, or a value out of range, is an error that says what is allowed.
@@ -73,6 +74,11 @@ class Voice:
     """What the voice starts as."""
 
     preset: str = "natural"
+    latency: str = "clear"
+
+    def __post_init__(self) -> None:
+        if self.latency not in ("fast", "clear"):
+            raise ValueError(f"voice.latency = {self.latency!r}: write fast or clear")
 
 
 @dataclass(frozen=True)

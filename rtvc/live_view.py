@@ -20,7 +20,9 @@ from rtvc.audio.backend import Streams, open_streams
 from rtvc.audio.devices import best_host, choose, list_devices
 from rtvc.audio.virtual_mic import VirtualMicrophone
 from rtvc.config import Settings
+from rtvc.engine.build import wants_neural
 from rtvc.engine.live import LiveSession, LiveStatus
+from rtvc.engine.network import CPU, choose_provider
 from rtvc.progress import StatusLine, meter
 
 REFRESH_S = 0.2
@@ -51,11 +53,13 @@ def latency_ms(status: LiveStatus) -> float:
     return status.voice_delay_ms + status.in_flight_ms + sum(status.device_ms or ())
 
 
-def run_live(choice: LiveChoice, values: NDArray[np.float64]) -> int:
+def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int:
     """Run a live session with the sound that values (float64[len(PARAMS)]) describe; return the exit code.
 
-    Raises DeviceError if the devices cannot be opened.
+    point is the neural voice's operating point. Raises DeviceError if the devices cannot be opened, and NetworkError,
+    before any sound, if a neural voice is asked for and its weights cannot be used.
     """
+    runs = choose_provider(point) if wants_neural(values) else None
     host = choice.host or best_host().name
     with contextlib.ExitStack() as stack:
         devices = list_devices(host)
@@ -76,9 +80,11 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64]) -> int:
         line = stack.enter_context(StatusLine())
         try:
             line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
-            session = stack.enter_context(LiveSession(open_devices, values))
+            session = stack.enter_context(LiveSession(open_devices, values, point, runs.provider if runs else CPU))
             line.show("")
             print(f"{capture.name} -> {heard_as} ({host}). Ctrl-C ends it.", file=sys.stderr)
+            if runs:
+                print(f"neural voice ({point}) on {runs.provider}: {runs.reason}", file=sys.stderr)
             _watch(session, choice, line)
         except (KeyboardInterrupt, SystemExit):
             pass  # the usual way to end it
@@ -107,6 +113,7 @@ def _watch(session: LiveSession, choice: LiveChoice, line: StatusLine) -> None:
 def status_text(status: LiveStatus) -> str:
     """Return the status as one line."""
     trouble = f"  {status.engine_restarts} restarts" if status.engine_restarts else ""
+    trouble += "  DSP voice in place of the neural one" if status.neural == "failed" else ""
     return (
         f"{latency_ms(status):5.1f} ms  in {meter(status.in_peak_dbfs)} out {meter(status.out_peak_dbfs)}  "
         f"{status.xruns} xruns  load {status.load:.0%}{trouble}"

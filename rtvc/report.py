@@ -68,11 +68,20 @@ def spectrogram(x: NDArray[np.float32], rate_hz: int) -> NDArray[np.float64]:
 
 def spectrogram_png(x: NDArray[np.float32], rate_hz: int) -> bytes:
     """Return the log-spectrogram of x (float32[n]) as a PNG of WIDTH x HEIGHT pixels."""
+    return png(_pixels(x, rate_hz))
+
+
+def png_rows(sounds: Sequence[tuple[NDArray[np.float32], int]]) -> bytes:
+    """Return the spectrograms of several sounds (samples, rate in Hz), one below the other, as one PNG."""
+    return png(np.concatenate([_pixels(x, rate_hz) for x, rate_hz in sounds]))
+
+
+def _pixels(x: NDArray[np.float32], rate_hz: int) -> NDArray[np.uint8]:
     decibel = spectrogram(x, rate_hz)
     place = np.clip((decibel - decibel.max()) / RANGE_DB + 1.0, 0.0, 1.0) * (len(_COLOURS) - 1)
     steps = np.arange(len(_COLOURS))
     pixels = np.stack([np.interp(place, steps, _COLOURS[:, channel]) for channel in range(3)], axis=-1)
-    return png(pixels.round().astype(np.uint8))
+    return pixels.round().astype(np.uint8)
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:

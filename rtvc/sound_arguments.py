@@ -1,4 +1,4 @@
-"""The arguments that choose the sound, made from the registry: --preset, --pitch, --formant, --set PARAM=VALUE."""
+"""The arguments that choose the sound: --preset, --voice, --latency, --pitch, --formant, --set PARAM=VALUE."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.config import ConfigError, load_settings
-from rtvc.engine.params import PARAMS, Value, to_vector
+from rtvc.engine.network import OPERATING_POINTS
+from rtvc.engine.params import PARAMS, TIMBRES, Value, to_vector
 from rtvc.voices.presets import find_preset
 
 _SHAPES = ("pitch", "formant", "tone", "breath", "whisper", "telephone")  # groups that the own voice passes by
@@ -18,6 +19,10 @@ def add_sound_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sound's arguments to parser, and the table of parameters to its epilog."""
     group = parser.add_argument_group("sound")
     group.add_argument("--preset", metavar="NAME", help="start from a preset (rtvc presets lists them)")
+    group.add_argument("--voice", choices=TIMBRES, help="speak as this neural voice")
+    group.add_argument(
+        "--latency", choices=OPERATING_POINTS, help="of the neural voice: fast (about 43 ms) or clear (about 93 ms)"
+    )
     group.add_argument("--pitch", metavar="SEMITONES", help="shorthand for --set pitch.semitones=SEMITONES")
     group.add_argument("--formant", metavar="RATIO", help="shorthand for --set formant.ratio=RATIO")
     group.add_argument("--set", metavar="PARAM=VALUE", action="append", default=[], help="set a parameter; see below")
@@ -46,11 +51,18 @@ def chosen_sound(args: argparse.Namespace) -> NDArray[np.float64]:
     for name, value in (("pitch.semitones", args.pitch), ("formant.ratio", args.formant)):
         if value is not None:
             overrides[name] = value
+    if args.voice is not None:
+        overrides = {"voice.name": "neural", "voice.timbre": args.voice} | overrides
     # who asks for a pitch wants to hear it, though the preset passes the own voice
-    if any(name.split(".")[0] in _SHAPES for name in overrides):
-        overrides.setdefault("voice.name", "dsp")
     preset = find_preset(args.preset or load_settings().voice.preset)
+    if any(name.split(".")[0] in _SHAPES for name in overrides) and preset.values.get("voice.name") == "own":
+        overrides.setdefault("voice.name", "dsp")
     try:
         return to_vector(overrides, preset.vector())
     except (KeyError, ValueError) as error:
         raise ConfigError(f"--set: {error.args[0]}") from None
+
+
+def chosen_point(args: argparse.Namespace) -> str:
+    """Return the neural voice's operating point: --latency, or the settings' own."""
+    return args.latency or load_settings().voice.latency

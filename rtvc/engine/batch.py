@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 
 from rtvc.audio.files import READ_SUFFIXES, WRITE_FORMATS, AudioFileError
 
+from .build import DEFAULT_POINT
 from .convert import ConvertReport, convert_file
+from .network import NetworkError
 
 POLL_S = 0.1
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -94,6 +96,7 @@ def convert_many(
     jobs: Sequence[Job],
     values: NDArray[np.float64] | None = None,
     *,
+    point: str = DEFAULT_POINT,
     overwrite: bool = False,
     workers: int = 1,
     progress: Callable[[int, float], None] | None = None,
@@ -107,7 +110,7 @@ def convert_many(
         with contextlib.suppress(OSError):  # convert_file says it better
             job.target.parent.mkdir(parents=True, exist_ok=True)
     if workers == 1 or len(jobs) == 1:
-        return _convert_here(jobs, values, overwrite, report_progress)
+        return _convert_here(jobs, values, point, overwrite, report_progress)
     context = multiprocessing.get_context("spawn")
     cancel = context.Event()
     fractions = context.Array("d", len(jobs), lock=False)
@@ -116,7 +119,7 @@ def convert_many(
     with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (cancel, fractions)) as pool:
         try:
             with _interrupts_held():  # workers inherit this and leave interrupts to the parent
-                futures = [pool.submit(_convert, i, job, values, overwrite) for i, job in enumerate(jobs)]
+                futures = [pool.submit(_convert, i, job, values, point, overwrite) for i, job in enumerate(jobs)]
             while wait(futures, POLL_S).not_done:
                 report_progress(sum(future.done() for future in futures), sum(fractions) / len(jobs))
         except BaseException:
@@ -128,7 +131,11 @@ def convert_many(
 
 
 def _convert_here(
-    jobs: Sequence[Job], values: NDArray[np.float64] | None, overwrite: bool, progress: Callable[[int, float], None]
+    jobs: Sequence[Job],
+    values: NDArray[np.float64] | None,
+    point: str,
+    overwrite: bool,
+    progress: Callable[[int, float], None],
 ) -> list[Outcome]:
     outcomes = []
     for i, job in enumerate(jobs):
@@ -136,17 +143,17 @@ def _convert_here(
         def part(fraction: float, done: int = i) -> None:
             progress(done, (done + fraction) / len(jobs))
 
-        outcomes.append(_attempt(job, values, overwrite, part))
+        outcomes.append(_attempt(job, values, point, overwrite, part))
     progress(len(jobs), 1.0)
     return outcomes
 
 
 def _attempt(
-    job: Job, values: NDArray[np.float64] | None, overwrite: bool, progress: Callable[[float], None]
+    job: Job, values: NDArray[np.float64] | None, point: str, overwrite: bool, progress: Callable[[float], None]
 ) -> Outcome:
     try:
-        report = convert_file(job.source, job.target, values, overwrite=overwrite, progress=progress)
-    except AudioFileError as error:
+        report = convert_file(job.source, job.target, values, point=point, overwrite=overwrite, progress=progress)
+    except (AudioFileError, NetworkError) as error:
         return Outcome(job, None, str(error))
     return Outcome(job, report, None)
 
@@ -169,13 +176,13 @@ def _follow_parent(cancel: Event) -> None:
     os._exit(1)
 
 
-def _convert(index: int, job: Job, values: NDArray[np.float64] | None, overwrite: bool) -> Outcome:
+def _convert(index: int, job: Job, values: NDArray[np.float64] | None, point: str, overwrite: bool) -> Outcome:
     def progress(fraction: float) -> None:
         _worker["fractions"][index] = fraction
         if _worker["cancel"].is_set():
             raise Cancelled
 
-    outcome = _attempt(job, values, overwrite, progress)
+    outcome = _attempt(job, values, point, overwrite, progress)
     _worker["fractions"][index] = 1.0
     return outcome
 

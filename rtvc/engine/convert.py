@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from rtvc.audio.files import AudioFileError, AudioReader, AudioWriter, check_target, write_error
 from rtvc.kernels.limiter import limit, limiter_state
 
+from .build import DEFAULT_POINT, build_engine
 from .engine import Engine
 from .meter import LoudnessMeter
 from .params import INDEX
@@ -77,13 +78,15 @@ def convert_file(
     target: Path,
     values: NDArray[np.float64] | None = None,
     *,
+    point: str = DEFAULT_POINT,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ConvertReport:
     """Convert source to target with the sound that values (float64[len(PARAMS)]) describe.
 
-    progress is called with 0..1 after every block; what it raises ends the conversion and leaves nothing behind.
-    Raises AudioFileError naming path, number and what to do.
+    point is the neural voice's operating point, should it be one. progress is called with 0..1 after every block; what
+    it raises ends the conversion and leaves nothing behind.
+    Raises AudioFileError naming path, number and what to do, and NetworkError if there is no such neural voice.
     """
     start_s = time.perf_counter()
     report_progress = progress or (lambda _: None)
@@ -91,7 +94,7 @@ def convert_file(
         raise AudioFileError(f"{target}: is the source itself; choose another name")
     check_target(target, overwrite)
     with AudioReader(source) as reader:
-        engine = Engine(reader.rate_hz, values)
+        engine = build_engine(reader.rate_hz, values, point)
         try:
             with tempfile.TemporaryFile(dir=target.parent, prefix=".rtvc-") as raw:
                 before, after = _run(engine, reader, raw, report_progress)

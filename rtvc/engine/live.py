@@ -23,6 +23,8 @@ from rtvc.audio.backend import Streams
 from rtvc.kernels.ring import ring_fill, ring_skip
 
 from . import worker
+from .build import DEFAULT_POINT, wants_neural
+from .network import CPU
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
 from .process import engine_context
 from .worker import WorkerSettings
@@ -34,6 +36,8 @@ REOPEN_S = 0.5
 ONE_CLOCK_MARGIN_S = 0.001
 TWO_CLOCKS_MARGIN_S = 0.004
 MAX_AGE_S = 0.4
+
+NEURAL_STATES = ("off", "speaks", "failed")
 
 OpenStreams = Callable[[NDArray[np.int64]], Streams]
 
@@ -63,6 +67,7 @@ class LiveStatus:
     in_peak_dbfs: float
     out_peak_dbfs: float
     own_hz: float
+    neural: str  # off, speaks, or failed: then the DSP voice speaks in its place
     realtime: bool
     applied_rev: int
     applied_sample: int
@@ -92,11 +97,19 @@ class _Shared:
 class LiveSession:
     """Microphone in, other voice out, until stopped. Use as a context manager."""
 
-    def __init__(self, open_streams: OpenStreams, values: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        open_streams: OpenStreams,
+        values: NDArray[np.float64],
+        point: str = DEFAULT_POINT,
+        provider: str = CPU,
+    ) -> None:
         """open_streams opens both devices on the link it is given (see `rtvc.audio.backend`).
 
-        It is called again after a device was lost, and may raise DeviceError while there is none.
+        It is called again after a device was lost, and may raise DeviceError while there is none. point and provider
+        are the neural voice's operating point and what runs it.
         """
+        self._point, self._provider = point, provider
         self._open_streams = open_streams
         self._values = values.copy()
         self._context = engine_context()
@@ -195,6 +208,7 @@ class LiveSession:
             in_peak_dbfs=_dbfs(float(stats[worker.STAT_IN_PEAK])),
             out_peak_dbfs=_dbfs(float(stats[worker.STAT_OUT_PEAK])),
             own_hz=float(stats[worker.STAT_OWN_HZ]),
+            neural=NEURAL_STATES[int(stats[worker.STAT_NEURAL])],
             realtime=bool(stats[worker.STAT_REALTIME]),
             applied_rev=int(params[APPLIED_REV]),
             applied_sample=int(params[APPLIED_SAMPLE]),
@@ -218,6 +232,8 @@ class LiveSession:
             one_clock,
             ONE_CLOCK_MARGIN_S if one_clock else TWO_CLOCKS_MARGIN_S,
             MAX_AGE_S,
+            self._point,
+            self._provider,
         )
         process = self._context.Process(target=worker.serve, args=(settings,), name="rtvc-engine", daemon=True)  # type: ignore[attr-defined]
         try:
@@ -264,6 +280,9 @@ class LiveSession:
                     self._replace_streams(lost)
                 elif self._engine_failed():
                     self._replace_engine()
+                elif self._lacks_networks():
+                    self._message = "the engine was replaced by one with the neural voice"
+                    self._replace_engine()
                 elif self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING:
                     self._state, self._message = "running", ""
         except BaseException as error:
@@ -284,6 +303,11 @@ class LiveSession:
             self._message = f"the engine process hung for {silent_s:.1f} s and was replaced"
             return True
         return False
+
+    def _lacks_networks(self) -> bool:
+        """Return whether a neural voice is asked for and the engine was started without one."""
+        running = self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING
+        return running and wants_neural(self._values) and self._stats.view[worker.STAT_NEURAL] == worker.NEURAL_NONE
 
     def _replace_engine(self) -> None:
         self._restarts += 1
@@ -329,4 +353,6 @@ def _dbfs(peak: float) -> float:
     return round(20.0 * float(np.log10(max(peak, 1e-6))), 1)
 
 
-_STOPPED = LiveStatus("stopped", 0, 0, 0, None, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -120, -120, 0, False, 0, 0)
+_STOPPED = LiveStatus(
+    "stopped", 0, 0, 0, None, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -120, -120, 0, "off", False, 0, 0
+)

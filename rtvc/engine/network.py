@@ -140,7 +140,10 @@ class Network:
         self.content: Floats = head["content"][0, 0]
         self.code, self._also = head["code"][0], head["also"][0, 0]
         self._x, self.timbre = decoder["x"][0, 0], decoder["timbre"][0]
-        self._decoder_carried = [(decoder["memory_in"], decoder["memory_in_out"]), (decoder["memory"], decoder["memory_out"])]
+        self._decoder_carried = [
+            (decoder["memory_in"], decoder["memory_in_out"]),
+            (decoder["memory"], decoder["memory_out"]),
+        ]
         self.parts: Floats = decoder["parts"][0, 0]
 
     def reset(self) -> None:
@@ -208,7 +211,10 @@ def choose_provider(point: str = "clear", precision: str = "int8", folder: Path 
         elif took_s >= best_s:
             said = f"takes {1e3 * took_s:.2f} ms"
         else:
-            choice, best_s = Choice(name, f"{1e3 * took_s:.2f} ms a frame, {choice.provider} {1e3 * best_s:.2f}"), took_s
+            choice, best_s = (
+                Choice(name, f"{1e3 * took_s:.2f} ms a frame, {choice.provider} {1e3 * best_s:.2f}"),
+                took_s,
+            )
             continue
         choice = Choice(choice.provider, f"{choice.reason}; {name} {said}")
     return choice

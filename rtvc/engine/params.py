@@ -65,17 +65,22 @@ class Param:
 
 
 PITCH_MODES = ("shift", "target", "note", "robot")
-VOICES = ("dsp", "own", "silence")
+VOICES = ("dsp", "own", "silence", "neural")
+TIMBRES = ("heart", "bella", "sarah", "emma", "michael", "puck", "fenrir", "george")
 
 _TABLE = (
     Param(
-        "voice.name", "Voice", "dsp: the shaped voice; own: the speaker's own, delayed alike; silence", 0, 0, 2,
-        choices=VOICES, ramp_ms=30,
+        "voice.name", "Voice",
+        "dsp: the speaker's voice, shaped; own: as it is, delayed alike; silence; neural: somebody else's voice",
+        0, 0, 3, choices=VOICES, ramp_ms=30,
     ),
+    Param("voice.timbre", "Neural voice", "Who speaks when voice.name is neural", 0, 0, 7, choices=TIMBRES, ramp_ms=60),
+    Param("voice.second", "Second voice", "Whom that voice is blended with", 4, 0, 7, choices=TIMBRES, ramp_ms=60),
+    Param("voice.blend", "Blend", "Share of the second voice", 0, 0, 1, "", 60),
     Param(
         "pitch.mode", "Pitch mode",
-        "shift: by semitones; target: the speaker's median goes to target_hz; note: monotone at target_hz; "
-        "robot: monotone through every sound",
+        "shift: by semitones, a neural voice from its own pitch; target: the speaker's median goes to target_hz; "
+        "note: monotone at target_hz; robot: monotone through every sound",
         0, 0, 3, choices=PITCH_MODES,
     ),
     Param("pitch.semitones", "Pitch", "Shift on top of the mode", 0, -24, 24, "semitones", 30),

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from rtvc.audio import link as fields
 
+from .build import build_engine, wants_neural
 from .engine import Engine
 from .guard import guarded
+from .network import NetworkError
 from .param_block import PARAM_INT64, confirm_params, read_params
 from .params import default_values, to_vector
 from .pump import Pump
@@ -49,8 +51,10 @@ STATE_WARMING, STATE_RUNNING = 1, 2
     STAT_REALTIME,
     STAT_TARGET_MS,
     STAT_VOICE_DELAY_MS,
-) = range(15)
+    STAT_NEURAL,
+) = range(16)
 STATS = 32
+NEURAL_NONE, NEURAL_SPEAKS, NEURAL_FAILED = range(3)  # values of STAT_NEURAL
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class WorkerSettings:
     one_clock: bool
     margin_s: float
     max_age_s: float
+    point: str  # operating point of the neural voice
+    provider: str  # what onnxruntime runs it on
 
 
 def warm_up() -> None:
@@ -132,6 +138,14 @@ class _Server:
         self._rev = 0
         self._engine = Engine()
         self._take_params()
+        self._neural = NEURAL_NONE
+        if wants_neural(self._values):
+            try:
+                self._engine = build_engine(values=self._values, point=settings.point, provider=settings.provider)
+                self._neural = NEURAL_SPEAKS
+            except NetworkError:  # the control process has tried them before and said why
+                self._neural = NEURAL_FAILED
+        stats[STAT_NEURAL] = self._neural  # before the state says running
         self._engine.reset()
         self._pump = Pump(link, self._engine, settings.margin_s, settings.max_age_s, settings.one_clock)
         self._block_s = 0.0
@@ -191,5 +205,6 @@ class _Server:
         stats[STAT_IN_PEAK], stats[STAT_OUT_PEAK] = pump.in_peak, pump.out_peak
         pump.in_peak = pump.out_peak = 0.0
         counters = self._engine.counters
+        stats[STAT_NEURAL] = NEURAL_FAILED if self._engine.failure else self._neural
         stats[STAT_REPLACED] = counters["replaced_samples"]
         stats[STAT_FRAMES] = counters["frames"]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rtvc.audio import link as fields
 from rtvc.audio.simulated import SimulatedStreams
 from rtvc.engine import worker
+from rtvc.engine.network import CPU
 from rtvc.engine.param_block import APPLIED_REV, PARAM_BYTES, PARAM_INT64, write_params
 from rtvc.engine.params import to_vector
 from rtvc.engine.worker import WorkerSettings
@@ -65,7 +66,9 @@ def desk() -> Iterator[Desk]:
     link[fields.CAPTURE_RATE_HZ] = link[fields.PLAYBACK_RATE_HZ] = 48000
     link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 1
     names = [memory.name for memory in shared]
-    settings = WorkerSettings(names[0], names[1], names[2], one_clock=False, margin_s=0.004, max_age_s=0.4)
+    settings = WorkerSettings(
+        names[0], names[1], names[2], one_clock=False, margin_s=0.004, max_age_s=0.4, point="clear", provider=CPU
+    )
     try:
         yield Desk(link, params, stats, settings)
     finally:

@@ -1,0 +1,47 @@
+"""Makes the engine that a sound asks for: with the networks loaded if it is a neural voice's, without them if not."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine import Engine
+from .network import CPU, Network
+from .neural_voice import NeuralVoice
+from .params import INDEX, VOICES
+from .timbres import built_in_timbres
+from .voice import ENGINE_RATE_HZ
+
+DEFAULT_POINT = "clear"
+DEFAULT_PRECISION = "int8"
+
+_VOICE, _NEURAL = INDEX["voice.name"], VOICES.index("neural")
+
+
+def wants_neural(values: NDArray[np.float64]) -> bool:
+    """Return whether this sound (float64[len(PARAMS)]) is a neural voice's."""
+    return bool(values[_VOICE] == _NEURAL)
+
+
+def neural_voice(point: str = DEFAULT_POINT, precision: str = DEFAULT_PRECISION, provider: str = CPU) -> NeuralVoice:
+    """Return the neural voice with the weights that come with the program, warmed up.
+
+    Raises NetworkError if they cannot be used.
+    """
+    voice = NeuralVoice(Network(point, precision, provider=provider), built_in_timbres())
+    voice.warm_up()
+    return voice
+
+
+def build_engine(
+    rate_hz: int = ENGINE_RATE_HZ,
+    values: NDArray[np.float64] | None = None,
+    point: str = DEFAULT_POINT,
+    provider: str = CPU,
+) -> Engine:
+    """Return an engine for a stream at rate_hz that can sound as values (float64[len(PARAMS)]) say.
+
+    Raises ValueError for a rate out of range and NetworkError if a neural voice is asked for and cannot be had.
+    """
+    neural = neural_voice(point, provider=provider) if values is not None and wants_neural(values) else None
+    return Engine(rate_hz, values, neural)

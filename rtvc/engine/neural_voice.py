@@ -1,0 +1,189 @@
+"""The neural voice: the speaker's words and melody, said by somebody else. 48 kHz in and out.
+
+    x -> 16 kHz -> log-mel -> encoder, every 20 ms -.
+             \\-> F0, every 5 ms --------------------+-> head -> decoder -> synthesis at 24 kHz -> y, every 12.5 ms
+
+All times are sample counts at 16 kHz: the encoder's frame m ends at 320 (m + 1); the decoder's frame j has its centre
+at 200 j and its content is said when `wait` more samples have come, from the newest encoder frame there is by then;
+its sound is made AHEAD frames later, for the decoder looks that far ahead. What leaves is queued at 48 kHz behind as
+much silence as comes before the first frame. So any block split gives the same samples.
+
+Delay: the decimator's, the wait, AHEAD frames, the lead of the synthesis window and the upsampler's, summed up in
+`delay_frames`. The output has no level of its own: the engine's loudness match gives it the speaker's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.kernels.biquad import biquad, biquad_set, biquad_state, high_shelf, high_shelf_into
+from rtvc.kernels.content_mel import START_PEAK, normalise_rows
+from rtvc.kernels.decimate import decimate, decimator_delay_frames, decimator_state
+from rtvc.kernels.f0 import HOP as F0_HOP
+from rtvc.kernels.f0 import f0_state, f0_track
+from rtvc.kernels.f0_history import f0_at, f0_history, f0_remember
+from rtvc.kernels.mel import log_mel, mel_state
+from rtvc.kernels.parts_synthesis import parts_state, synthesise
+from rtvc.kernels.resample import resample, resample_max_output, resampler_delay_frames, resampler_state
+from rtvc.kernels.ring import ring_counters, ring_pop, ring_push
+
+from .network import DECODER_UNITS, FRAME_UNITS, MEL_BANDS, WAIT_UNIT_MS, Network
+from .params import INDEX, PARAMS, default_values
+from .speaker_pitch import MODE_ROBOT, MODE_SHIFT, MODE_TARGET, SpeakerPitch
+from .timbres import Timbre
+from .voice import ENGINE_RATE_HZ, TICK_FRAMES
+
+RATE_HZ = 16000
+SYNTHESIS_RATE_HZ = 24000
+ENCODER_FRAME, DECODER_FRAME, SYNTHESIS_FRAME = 320, 200, 300
+LEAD = 225  # samples at 24 kHz that the synthesis window reaches before a frame's centre: 9.4 ms
+AHEAD = 1  # as models/generator.py
+REACH = 480  # how far from a voiced frame its F0 may be found, in samples at 16 kHz
+UNVOICED_HZ = 7.0  # what the decoder was taught to hear where there is no pitch
+BRIGHTNESS_HZ = 3000.0
+GLIDE = 0.4  # share of the way to another voice that one decoder frame goes: there within 60 ms
+_QUEUE_FRAMES = 8192
+
+_MODE, _SEMITONES, _TARGET = INDEX["pitch.mode"], INDEX["pitch.semitones"], INDEX["pitch.target_hz"]
+_TIMBRE, _SECOND, _BLEND = INDEX["voice.timbre"], INDEX["voice.second"], INDEX["voice.blend"]
+_INTONATION, _FORMANT, _BRIGHTNESS = INDEX["pitch.intonation"], INDEX["formant.ratio"], INDEX["tone.brightness_db"]
+
+
+class NeuralVoice:
+    """One speaker's stream through the networks."""
+
+    def __init__(self, network: Network, timbres: Sequence[Timbre]) -> None:
+        """Timbres are the voices that voice.timbre and voice.second number."""
+        self._network = network
+        self._timbres = timbres
+        self._wait = round(network.wait_ms * RATE_HZ / 1000.0)
+        self._low = np.zeros(TICK_FRAMES, np.float32)
+        self._rows = np.zeros((2, MEL_BANDS), np.float32)
+        self._f0, self._voiced, self._confidence = (np.zeros(8, np.float32) for _ in range(3))
+        self._sound = np.zeros(SYNTHESIS_FRAME, np.float32)
+        self._shelf_target = np.zeros(5)
+        self.reset()
+        self._up_sound = np.zeros(resample_max_output(self._up, SYNTHESIS_FRAME), np.float32)
+        factor = ENGINE_RATE_HZ // RATE_HZ
+        decimator = decimator_delay_frames(self._decimator)
+        twice = ENGINE_RATE_HZ // SYNTHESIS_RATE_HZ
+        late = factor * (self._wait + AHEAD * DECODER_FRAME) - 1
+        self.delay_frames = late + twice * (LEAD + resampler_delay_frames(self._up)) + decimator
+
+    def reset(self) -> None:
+        """Forget all sound, the speaker's pitch included."""
+        self._network.reset()
+        self._pitch = SpeakerPitch(F0_HOP / RATE_HZ)
+        self._decimator = decimator_state(ENGINE_RATE_HZ // RATE_HZ)
+        self._tracker, self._history = f0_state(), f0_history()
+        self._mel, self._peak = mel_state(RATE_HZ), np.array([START_PEAK])
+        self._parts = parts_state(LEAD)
+        self._up = resampler_state(SYNTHESIS_RATE_HZ, ENGINE_RATE_HZ)
+        shelf = high_shelf(ENGINE_RATE_HZ, BRIGHTNESS_HZ, 0.0)
+        self._shelf = biquad_state(shelf, round(PARAMS["tone.brightness_db"].ramp_ms * ENGINE_RATE_HZ / 1000))
+        self._queue, self._queued = ring_counters(), np.zeros(_QUEUE_FRAMES, np.float32)
+        ring_push(self._queue, self._queued, np.zeros(ENGINE_RATE_HZ // RATE_HZ * self._wait - 1, np.float32))
+        self._heard = 0  # samples at 16 kHz
+        self._next = 0  # decoder frame whose content is said next
+        self._sung_hz = np.zeros(AHEAD + 1)  # F0 of the frames that wait for their sound, newest last
+        self._mel_rows = 0
+        self._mode, self._semitones, self._target_hz = MODE_SHIFT, 0.0, 0.0
+        self._intonation, self._formant = 1.0, 1.0
+        self._wanted: Timbre | None = None
+        self._chosen = (-1, -1, 0.0)
+        self._last_hz = self._pitch.centre_hz()
+        self.own_hz = 0.0
+
+    def warm_up(self) -> None:
+        """Run sound through everything once, so that the first real block finds all memory touched, then forget it."""
+        sound, out = np.zeros(TICK_FRAMES, np.float32), np.zeros(TICK_FRAMES, np.float32)
+        sound[::7] = 0.1
+        self.tick(default_values())
+        for _ in range(100):
+            self.process(sound, out)
+        self.reset()
+
+    def tick(self, values: NDArray[np.float64]) -> None:
+        """Take over the registry's values; the decoder reads them at its next frame."""
+        self._mode, self._semitones = int(values[_MODE]), float(values[_SEMITONES])
+        self._choose(int(values[_TIMBRE]), int(values[_SECOND]), float(values[_BLEND]))
+        self._target_hz = float(values[_TARGET])
+        self._intonation, self._formant = float(values[_INTONATION]), float(values[_FORMANT])
+        high_shelf_into(self._shelf_target, ENGINE_RATE_HZ, BRIGHTNESS_HZ, float(values[_BRIGHTNESS]), 0.7071)
+        biquad_set(self._shelf, 0, self._shelf_target)
+
+    def _choose(self, first: int, second: int, share: float) -> None:
+        """Head for another voice; the decoder glides there frame by frame."""
+        if (first, second, share) == self._chosen:
+            return
+        self._chosen = (first, second, share)
+        wanted = self._timbres[first]
+        if share > 0.0:
+            wanted = wanted.blended(self._timbres[second], share)
+        if self._wanted is None:  # nothing has been said yet: begin there
+            self._network.timbre[:] = wanted.vector
+            self._log_home = log(wanted.home_hz)
+        self._wanted = wanted
+
+    def process(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
+        """Convert x into y, both float32[n] with n <= TICK_FRAMES, delay_frames later."""
+        low = self._low[: decimate(self._decimator, x, self._low)]
+        start = 0
+        while start < low.shape[0]:
+            due = DECODER_FRAME * self._next + self._wait
+            to_encoder = ENCODER_FRAME - self._heard % ENCODER_FRAME
+            n = min(low.shape[0] - start, to_encoder, max(1, due - self._heard))
+            self._listen(low[start : start + n])
+            start += n
+            self._heard += n
+            if n == to_encoder:
+                self._network.mel[:] = self._rows
+                self._network.encode()
+            if self._heard == due:
+                self._speak()
+        ring_pop(self._queue, self._queued, y)
+        biquad(self._shelf, y, y)
+
+    def _listen(self, low: NDArray[np.float32]) -> None:
+        """Take samples that end no later than the next frame of either network."""
+        rows = log_mel(self._mel, low, self._rows[self._mel_rows :])
+        if rows:
+            new = self._rows[self._mel_rows : self._mel_rows + rows]
+            new *= np.float32(1.0 / np.log(10.0))
+            normalise_rows(self._peak, new)
+            self._mel_rows = (self._mel_rows + rows) % 2
+        hops = f0_track(self._tracker, low, self._f0, self._voiced, self._confidence)
+        for hop in range(hops):
+            end = (self._heard // F0_HOP + 1 + hop) * F0_HOP
+            f0_remember(self._history, end, self._f0[hop], self._confidence[hop])
+            self.own_hz = float(self._f0[hop]) if self._voiced[hop] else 0.0
+            self._pitch.observe(self.own_hz)
+
+    def _speak(self) -> None:
+        """Make the next decoder frame and queue its sound."""
+        units = DECODER_UNITS * self._next + round(self._wait / RATE_HZ * 1000.0 / WAIT_UNIT_MS)
+        energy, voiced = self._network.listen(units % FRAME_UNITS)
+        if self._wanted is None:
+            raise RuntimeError("tick must be called before sound")
+        self._network.timbre += GLIDE * (self._wanted.vector - self._network.timbre)
+        self._log_home += GLIDE * (log(self._wanted.home_hz) - self._log_home)
+        wanted_hz = 0.0
+        if voiced > 0.0 or self._mode == MODE_ROBOT:
+            own_hz = f0_at(self._history, DECODER_FRAME * self._next, REACH)
+            if own_hz > 0.0:
+                self._last_hz = own_hz
+            mode, target_hz = self._mode, self._target_hz
+            if mode == MODE_SHIFT:
+                mode, target_hz = MODE_TARGET, exp(self._log_home)
+            wanted_hz = self._pitch.wanted_hz(self._last_hz, mode, self._semitones, target_hz, self._intonation)
+        self._network.decode(max(wanted_hz, UNVOICED_HZ), energy)
+        self._sung_hz[:-1] = self._sung_hz[1:]
+        self._sung_hz[-1] = wanted_hz
+        synthesise(self._parts, self._network.parts, float(self._sung_hz[0]), self._formant, self._sound)
+        n = resample(self._up, self._sound, self._up_sound)
+        ring_push(self._queue, self._queued, self._up_sound[:n])
+        self._next += 1

@@ -1,0 +1,40 @@
+"""The neural voices that come with the program: points in the decoder's timbre space and their home pitch.
+
+The space is continuous, so a mixture of two points is a voice too; pitches mix in octaves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .network import NetworkError, read_card, weights_folder
+from .params import TIMBRES
+
+
+@dataclass(frozen=True)
+class Timbre:
+    """One voice: vector float32[128], home_hz the median F0 of its speech."""
+
+    vector: NDArray[np.float32]
+    home_hz: float
+
+    def blended(self, other: Timbre, share: float) -> Timbre:
+        """Return the voice that is `share` (0..1) of other and the rest of this one."""
+        vector = ((1.0 - share) * self.vector + share * other.vector).astype(np.float32)
+        return Timbre(vector, math.exp((1.0 - share) * math.log(self.home_hz) + share * math.log(other.home_hz)))
+
+
+def built_in_timbres() -> list[Timbre]:
+    """Return the voices in the order of params.TIMBRES.
+
+    Raises NetworkError if the weights lack one of them.
+    """
+    voices = read_card(weights_folder()).get("voices", {})
+    missing = [name for name in TIMBRES if name not in voices]
+    if missing:
+        raise NetworkError(f"{weights_folder()}: the weights have no voice {', '.join(missing)}")
+    return [Timbre(np.array(voices[name]["timbre"], np.float32), float(voices[name]["home_hz"])) for name in TIMBRES]

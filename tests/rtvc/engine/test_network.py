@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtvc.engine import network as module
+from rtvc.engine.network import CPU, Network, NetworkError, choose_provider, weights_folder
+
+ROWS = 0.3 * np.random.default_rng(1).standard_normal((40, 2, 80)).astype(np.float32)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(weights_folder(), tmp_path / "weights"))
+
+
+def said(network: Network) -> np.ndarray:
+    parts = []
+    for k, rows in enumerate(ROWS):
+        network.mel[:] = rows
+        network.encode()
+        energy, _ = network.listen(k % 8)
+        network.decode(150.0, energy)
+        parts.append(network.parts.copy())
+    return np.array(parts)
+
+
+@pytest.mark.parametrize("point", ["fast", "clear"])
+def test_a_reset_network_says_the_same_again(point: str) -> None:
+    network = Network(point)
+    first = said(network)
+    assert np.all(np.isfinite(first))
+    network.reset()
+    assert np.array_equal(said(network), first)
+
+
+def test_eight_bit_and_full_precision_agree() -> None:
+    small, full = said(Network(precision="int8")), said(Network(precision="fp32"))
+    assert np.corrcoef(small.ravel(), full.ravel())[0, 1] > 0.999
+
+
+def test_the_operating_points_wait_as_their_card_says() -> None:
+    assert Network("fast").wait_ms < Network("clear").wait_ms
+
+
+def test_what_a_full_ring_forgets_does_not_matter() -> None:
+    network = Network()
+    for _ in range(3):
+        said(network)
+    assert np.all(np.isfinite(network.parts))
+    assert not np.any(network._unborn)  # after 120 frames the ring of 74 is full
+
+
+def test_the_provider_that_is_measured_best_is_used_and_says_why() -> None:
+    choice = choose_provider()
+    assert choice.provider
+    assert "ms a frame" in choice.reason
+
+
+def test_a_provider_that_fails_or_lies_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", CPU])
+    assert choose_provider().provider == CPU
+    trial = module._trial
+
+    def liar(network: Network) -> tuple[float, np.ndarray]:
+        took_s, parts = trial(network)
+        return (0.0, parts + 1.0) if network is not truth[0] else (took_s, parts)
+
+    truth: list[Network] = []
+
+    class Watched(Network):
+        def __init__(self, *args: object, provider: str = CPU) -> None:
+            super().__init__(*args[:3], provider=CPU)  # type: ignore[arg-type]
+            truth.append(self)
+            self.provider = "CUDAExecutionProvider" if len(truth) > 1 else CPU
+
+    monkeypatch.setattr(module, "Network", lambda point, precision, folder, provider: Watched(point, precision, folder))
+    monkeypatch.setattr(module, "_trial", liar)
+    choice = choose_provider()
+    assert choice.provider == CPU
+    assert "gives other numbers" in choice.reason
+
+
+def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match=r"network\.json"):
+        Network(folder=tmp_path)
+
+
+def test_a_missing_file_is_named(weights: Path) -> None:
+    (weights / "encoder.int8.onnx").unlink()
+    with pytest.raises(NetworkError, match=r"encoder\.int8\.onnx"):
+        Network(folder=weights)
+
+
+def test_a_file_that_is_cut_short_is_named(weights: Path) -> None:
+    path = weights / "decoder.int8.onnx"
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(NetworkError, match=r"decoder\.int8\.onnx: onnxruntime cannot use it"):
+        Network(folder=weights)
+
+
+def test_a_file_that_is_no_model_is_named(weights: Path) -> None:
+    (weights / "clear.int8.onnx").write_text("hello", "utf-8")
+    with pytest.raises(NetworkError, match=r"clear\.int8\.onnx"):
+        Network(folder=weights)
+
+
+def test_a_foreign_model_is_refused(weights: Path) -> None:
+    shutil.copyfile(weights / "decoder.int8.onnx", weights / "encoder.int8.onnx")
+    with pytest.raises(NetworkError, match="not this program's"):
+        Network(folder=weights)
+
+
+def test_another_format_is_refused(weights: Path) -> None:
+    path = weights / "network.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"format": 99}), "utf-8")
+    with pytest.raises(NetworkError, match="format 99"):
+        Network(folder=weights)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rtvc.engine.build import build_engine, neural_voice
+from rtvc.engine.engine import Engine
+from rtvc.engine.neural_voice import NeuralVoice
+from rtvc.engine.params import TIMBRES, Value, to_vector
+from rtvc.engine.voice import ENGINE_RATE_HZ
+
+RATE_HZ = ENGINE_RATE_HZ
+QUIET: dict[str, Value] = {"gate.threshold_db": -90, "level.match": False}
+
+
+def sample(name: str, seconds: float) -> NDArray[np.float32]:
+    path = Path(str(resources.files("rtvc") / "samples" / f"{name}.flac"))
+    x, rate_hz = soundfile.read(path, dtype="float32")
+    return np.ascontiguousarray(soxr.resample(x[: round(seconds * rate_hz)], rate_hz, RATE_HZ), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def voice() -> NeuralVoice:
+    return neural_voice("fast")
+
+
+def engine_with(voice: NeuralVoice, **values: Value) -> Engine:
+    names = {name.replace("_", ".", 1): value for name, value in values.items()}
+    return Engine(RATE_HZ, to_vector({**QUIET, "voice.name": "neural", **names}), voice)
+
+
+def run(engine: Engine, x: NDArray[np.float32], sizes: list[int]) -> NDArray[np.float32]:
+    y = np.zeros_like(x)
+    start = k = 0
+    while start < len(x):
+        n = min(sizes[k % len(sizes)], len(x) - start)
+        engine.process(x[start : start + n], y[start : start + n])
+        start, k = start + n, k + 1
+    return y
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.lists(st.integers(1, 1500), min_size=1, max_size=5))
+def test_any_block_size_gives_the_same_samples(sizes: list[int]) -> None:
+    voice = neural_voice("fast")
+    x = sample("female", 0.8)
+    whole = run(engine_with(voice), x, [len(x)])
+    assert np.array_equal(run(engine_with(voice), x, sizes), whole)
+    assert np.any(whole)
+
+
+def test_a_reset_forgets_everything(voice: NeuralVoice) -> None:
+    x = sample("male", 1.0)
+    engine = engine_with(voice)
+    first = run(engine, x, [256])
+    run(engine, sample("female", 0.5), [256])
+    engine.reset()
+    assert np.array_equal(run(engine, x, [256]), first)
+
+
+@pytest.mark.parametrize(("point", "most_ms"), [("fast", 45.0), ("clear", 100.0)])
+def test_the_declared_delay_is_the_signals_own(point: str, most_ms: float) -> None:
+    engine = build_engine(values=to_vector({**QUIET, "voice.name": "neural"}), point=point)
+    assert engine.delay_ms <= most_ms
+    x = sample("female", 6.0)
+    y = run(engine, x, [480])
+
+    def loudness(z: NDArray[np.float32]) -> NDArray[np.float64]:
+        frames = z[: len(z) // 240 * 240].reshape(-1, 240).astype(np.float64)
+        return np.log(np.mean(frames**2, axis=1) + 1e-7)
+
+    a, b = loudness(x), loudness(y)
+    lags = range(40)
+    fit = [np.corrcoef(a[: len(a) - lag], b[lag:])[0, 1] for lag in lags]
+    assert max(fit) > 0.7
+    assert abs(5.0 * int(np.argmax(fit)) - engine.delay_ms) <= 10.0  # frames are 5 ms and envelopes are wide
+
+
+def test_every_voice_is_at_home_at_its_own_pitch(voice: NeuralVoice) -> None:
+    from rtvc.kernels.f0 import f0_state, f0_track
+
+    x = sample("female", 3.0)
+    for index, name in enumerate(TIMBRES):
+        y = run(engine_with(voice, voice_timbre=name), x, [480])[RATE_HZ:]
+        low = np.ascontiguousarray(y[::3])
+        out = np.zeros((3, len(low) // 80 + 1), np.float32)
+        n = f0_track(f0_state(), low, out[0], out[1], out[2])
+        median = float(np.median(out[0, :n][out[1, :n] > 0]))
+        assert abs(12 * np.log2(median / voice._timbres[index].home_hz)) < 3.0, name
+
+
+def test_pitch_moves_by_the_semitones_asked_for(voice: NeuralVoice) -> None:
+    x = sample("male", 2.5)
+    low = run(engine_with(voice, pitch_semitones=0), x, [480])
+    high = run(engine_with(voice, pitch_semitones=7), x, [480])
+    from rtvc.kernels.f0 import f0_state, f0_track
+
+    medians = []
+    for y in (low, high):
+        z = np.ascontiguousarray(y[RATE_HZ::3])
+        out = np.zeros((3, len(z) // 80 + 1), np.float32)
+        n = f0_track(f0_state(), z, out[0], out[1], out[2])
+        medians.append(float(np.median(out[0, :n][out[2, :n] > 0.9])))
+    assert 12 * np.log2(medians[1] / medians[0]) == pytest.approx(7.0, abs=1.0)
+
+
+def test_switching_and_blending_voices_does_not_click(voice: NeuralVoice) -> None:
+    x = sample("female", 2.0)
+    engine = engine_with(voice)
+    y = np.zeros_like(x)
+    for k, start in enumerate(range(0, len(x), 480)):
+        values = {"voice.timbre": TIMBRES[(k // 10) % 8], "voice.second": TIMBRES[3], "voice.blend": (k % 7) / 7}
+        engine.set(to_vector({**QUIET, "voice.name": "neural", **values}))
+        engine.process(x[start : start + 480], y[start : start + 480])
+    steady = run(engine_with(voice), x, [480])
+    assert np.abs(np.diff(y)).max() < 2.0 * np.abs(np.diff(steady)).max()
+
+
+def test_a_voice_that_fails_gives_way_to_the_dsp_voice_within_a_tick(
+    voice: NeuralVoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = sample("female", 2.0)
+    engine = engine_with(voice)
+    y = np.zeros_like(x)
+    half = RATE_HZ
+    engine.process(x[:half], y[:half])
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the device was lost")
+
+    monkeypatch.setattr(voice._network, "encode", broken)
+    engine.process(x[half:], y[half:])
+    assert "the device was lost" in engine.failure
+    dsp = run(Engine(RATE_HZ, to_vector({**QUIET, "voice.name": "dsp"}), voice), x, [480])
+    settled = half + RATE_HZ // 10
+    assert np.allclose(y[settled:], dsp[settled:], atol=1e-4)
+
+
+def test_without_networks_a_neural_sound_is_the_dsp_voice() -> None:
+    x = sample("female", 0.5)
+    neural = run(Engine(RATE_HZ, to_vector({**QUIET, "voice.name": "neural"})), x, [480])
+    assert np.array_equal(neural, run(Engine(RATE_HZ, to_vector({**QUIET, "voice.name": "dsp"})), x, [480]))
+
+
+def test_silence_stays_nearly_silent(voice: NeuralVoice) -> None:
+    y = run(engine_with(voice), np.zeros(2 * RATE_HZ, np.float32), [480])
+    assert np.sqrt(np.mean(y[RATE_HZ:] ** 2)) < 10 ** (-50 / 20)
+
+
+def test_broken_input_is_survived(voice: NeuralVoice) -> None:
+    x = sample("female", 1.5)
+    x[1000:1200] = np.nan
+    x[5000:9000] = np.inf
+    x[20000:24000] = 1e30
+    engine = engine_with(voice)
+    y = run(engine, x, [256])
+    assert np.all(np.isfinite(y))
+    assert engine.counters["replaced_samples"] > 0
