@@ -175,7 +175,7 @@ def write_alignments(path: Path, items: list[Item], vocabulary: dict[str, int]) 
     letters = {token: letter for letter, token in vocabulary.items()}
     chosen = [item for item in items if item.aligned and not item.exact]
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\", lineterminator="\n")
+        writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n")
         writer.writerow(("utt", "score", "phones", "frames", "text"))
         for item in chosen:
             phones = "".join(letters[token] for token in item.tokens[1:-1])

@@ -1,13 +1,13 @@
 """Training of the decoder, in two stages.
 
-`distil`: a causal copy of the teacher's decoder learns its hidden frames, hearing AHEAD frames of the future. Both hear
-the same codes, at times wrong ones, and the same energy, at times one that is off as an estimate is: noise in the copy's
-input alone would teach it to average. The head stays as it is: what adversarial training has put into the phases is
-inherited, not learnt.
+`distil`: a causal copy of the teacher's decoder learns its hidden frames, hearing AHEAD frames of the future. Both
+hear the same codes, at times wrong ones, and the same energy, at times one that is off as an estimate is: noise in
+the copy's input alone would teach it to average. The head stays as it is: what adversarial training has put into the
+phases is inherited, not learnt.
 `steer`: only the small network that filters by timbre learns, from renditions of Kokoro in many timbres, to bring the
-log power in its bands to theirs. Sound is compared as spectra of 1200 samples (50 ms Hann) every 300 at 24 kHz, without
-synthesis in between. The Itakura-Saito distance is logged but not descended: it asks for the mean power, and fills the
-valleys between harmonics with noise (`models/EXPERIMENTS.md`, 3).
+log power in its bands to theirs. Sound is compared as spectra of 1200 samples (50 ms Hann) every 300 at 24 kHz,
+without synthesis in between. The Itakura-Saito distance is logged but not descended: it asks for the mean power, and
+fills the valleys between harmonics with noise (`models/EXPERIMENTS.md`, 3).
 """
 
 from __future__ import annotations

@@ -269,7 +269,7 @@ def _shard(
         soundfile.write(temporary / f"r{q}.flac", np.clip(whole, -1.0, 1.0), RATE_HZ, "PCM_16")
     np.savez(temporary / "labels.npz", **labels)
     with (temporary / "index.tsv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\", lineterminator="\n")
+        writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n")
         columns = [f"{name}{q}" for q in range(count) for name in ("timbre", "f0_scale")]
         writer.writerow(["k", "start_sample", "n_samples", "prosody", "phones", "text", *columns])
         writer.writerows(rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -22,6 +24,12 @@ from rtvc.models.streaming import PAST, EncoderStep, HeadStep
 
 SHAPE = EncoderShape(width=64, layers=2, heads=2, head_width=32)
 FRAMES = 2 * ATTENTION_FRAMES + 10  # so that what attention remembers goes round
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -42,14 +42,14 @@ def weights(run: Loop) -> Tensor:
 
 
 def test_a_run_learns_and_writes_checkpoint_log_and_curves(tmp_path: Path) -> None:
-    run = loop(tmp_path, Schedule(steps=150, warm_up=5, save_every=50, log_every=10))
+    run = loop(tmp_path, Schedule(steps=400, warm_up=5, save_every=200, log_every=10))
     means = run.run(learning(run), lambda: {"held out/answer": 42.0})
     assert means["loss/squares"] < 0.05
     assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.png", "last.pt", "log.csv"]
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     curves = read_curves(tmp_path / "log.csv")
-    assert [step for step, _ in curves["loss/squares"]] == list(range(10, 151, 10))
-    assert curves["held out/answer"] == [(150, 42.0)]
+    assert [step for step, _ in curves["loss/squares"]] == list(range(10, 401, 10))
+    assert curves["held out/answer"] == [(400, 42.0)]
     assert curves["loss/squares"][0][1] > 10 * curves["loss/squares"][-1][1]
 
 

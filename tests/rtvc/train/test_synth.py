@@ -65,6 +65,7 @@ def test_renditions_are_read_back_as_they_were_said(tmp_path: Path, timbres: Tim
     assert new == 3
     utterances = list(read_corpus(tmp_path / "out"))
     assert len(utterances) == 9
+    assert utterances[-1].text == 'Say "no".'
     files = SoundFiles()
     for utterance in utterances:
         labels = utterance.labels
