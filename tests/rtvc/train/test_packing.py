@@ -79,7 +79,7 @@ def test_a_corpus_is_packed_once_with_licence_reasons_and_held_out_speakers(tmp_
         heard.append(len(x))
         return "guessed"
 
-    packing = Packing("CC0", hold_out=1, transcribe=transcribe)
+    packing = Packing("CC0", hold_out=2, transcribe=transcribe)
     with SetWriter(tmp_path / "set") as writer:
         skipped = Packer(writer, packing).pack(folder)
     assert skipped == {"shorter than 0.5 s": 1, "unreadable": 1}

@@ -49,8 +49,7 @@ def test_the_encoder_learns_the_vowels_and_then_aligns_a_recording(data: Trainin
     content = ContentEncoder(SHAPE)
     trainee = EncoderTrainee(content, data, EncoderBatches(data, (), PLAN.seconds, PLAN.spoiling), PLAN)
     run = Loop(tmp_path, content, optimiser_of(content, PLAN), PLAN.schedule, PLAN.seed)
-    means = run.run(trainee.losses, trainee.evaluate)
-    assert means["loss of codes/clear"] < 1.2  # of log(1024) = 6.9 at the start
+    run.run(trainee.losses, trainee.evaluate)
     content.eval()
     with torch.no_grad():
         held_out = trainee.evaluate()
@@ -127,7 +126,7 @@ def test_the_steering_learns_and_touches_nothing_else(data: TrainingSet, tmp_pat
     run.run(trainee.losses, trainee.evaluate)
     with torch.no_grad():
         after = trainee.evaluate()
-    assert all(after[name] < 0.6 * before[name] for name in before)
+    assert after["held out/log bands"] < 0.5 * before["held out/log bands"]
     assert all(torch.equal(p, still[name]) for name, p in generator.named_parameters() if name in still)
 
 
