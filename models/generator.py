@@ -1,10 +1,10 @@
 """The decoder: content code, F0, energy and timbre in, five spectral parts of 601 bins out, causal, a frame of 12.5 ms
 at a time.
 
-A causal convolution, eight ConvNeXt blocks, a norm and one linear head say how one voice, HOME, would
-sound; a small network that sees the timbre vector filters that: smooth gains, BANDS over the spectrum, the same for
-all three magnitudes. Phases and the balance of tone and noise stay as they are: they were trained adversarially, and
-what is lost of them does not come back. At the timbre of HOME the filter is flat by construction. The parts are those of
+A causal convolution, eight ConvNeXt blocks, a norm and one linear head say how one voice, `home`, would sound; a small
+network that sees the timbre vector filters that: smooth gains, BANDS over the spectrum, the same for all three
+magnitudes. Phases and the balance of tone and noise stay as they are: they were trained adversarially, and what is
+lost of them does not come back. At the timbre of `home` the filter is flat by construction. The parts are those of
 hibari-tts, whose weights it starts from: `rtvc.kernels.parts_synthesis` turns them into sound. It is trained to say
 frame j when it has taken the input of frame j + AHEAD: that little future is worth half a point of MOS.
 Streaming: `hidden` takes and returns the last TAPS - 1 inputs of every convolution; a whole utterance through

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import encoder, generator
 from .encoder import ATTENTION_FRAMES, CODES, MEL_BANDS, Encoder, Head
 from .generator import TAPS, Generator
 
@@ -32,11 +33,11 @@ def _flat(conv: nn.Conv1d) -> nn.Linear:
 class EncoderStep(nn.Module):
     """One frame of the encoder."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, whole: Encoder) -> None:
         super().__init__()
-        self.shape = encoder.shape
-        self.conv1, self.conv2 = _flat(encoder.conv1), _flat(encoder.conv2)
-        self.blocks, self.ln_post = encoder.blocks, encoder.ln_post
+        self.shape = whole.shape
+        self.conv1, self.conv2 = _flat(whole.conv1), _flat(whole.conv2)
+        self.blocks, self.ln_post = whole.blocks, whole.ln_post
 
     def forward(
         self, mel: Tensor, stem: Tensor, keys: Tensor, values: Tensor, unborn: Tensor, place: Tensor
@@ -55,6 +56,7 @@ class EncoderStep(nn.Module):
         x = F.gelu(self.conv2(torch.cat([stem, first], dim=1).reshape(1, 1, 3 * width))) + place
         new_keys, new_values = [], []
         for k, block in enumerate(self.blocks):
+            assert isinstance(block, encoder.Block)
             h = block.attn_ln(x)
             query = block.attn.query(h).reshape(heads, 1, part) * part**-0.5
             key, value = block.attn.key(h), block.attn.value(h)
@@ -78,8 +80,9 @@ class HeadStep(nn.Module):
         self.phase, self.out = head.phase, head.out
         width, hidden = head.gru.input_size, head.gru.hidden_size
         self.read, self.recur = nn.Linear(width, 3 * hidden), nn.Linear(hidden, 3 * hidden)
-        self.read.weight.data, self.read.bias.data = head.gru.weight_ih_l0.data, head.gru.bias_ih_l0.data
-        self.recur.weight.data, self.recur.bias.data = head.gru.weight_hh_l0.data, head.gru.bias_hh_l0.data
+        trained = head.gru.state_dict()
+        self.read.weight.data, self.read.bias.data = trained["weight_ih_l0"], trained["bias_ih_l0"]
+        self.recur.weight.data, self.recur.bias.data = trained["weight_hh_l0"], trained["bias_hh_l0"]
         self.codebook = nn.Parameter(codebook, requires_grad=False)
 
     def forward(self, frame: Tensor, phase: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -100,9 +103,9 @@ class HeadStep(nn.Module):
 class GeneratorStep(nn.Module):
     """One frame of the decoder."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, whole: Generator) -> None:
         super().__init__()
-        self.generator = generator
+        self.generator = whole
 
     def forward(self, x: Tensor, timbre: Tensor, memory_in: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x [1, 1, INPUTS], timbre [1, TIMBRE], memory_in [1, MEMORY, INPUTS], memory [BLOCKS, MEMORY, WIDTH] -> parts
@@ -113,6 +116,7 @@ class GeneratorStep(nn.Module):
         y = self._taps(seen, g.dec_in)
         after = []
         for k, block in enumerate(g.dec):
+            assert isinstance(block, generator.Block) and block.dw.bias is not None
             window = torch.cat([memory[k : k + 1], y], dim=1)
             after.append(window[:, 1:])
             mixed = (window * block.dw.weight.squeeze(1).T).sum(1, keepdim=True) + block.dw.bias
