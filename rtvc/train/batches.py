@@ -85,7 +85,7 @@ class EncoderBatches:
     def draw(self, rng: np.random.Generator, count: int) -> Labelled:
         """Return count sequences, stacked."""
         drawn = [self.sequence(rng) for _ in range(count)]
-        return Labelled(*(np.stack(parts) for parts in zip(*drawn, strict=True)))  # type: ignore[arg-type]
+        return Labelled(*(np.stack(parts) for parts in zip(*drawn, strict=True)))
 
     def sequence(self, rng: np.random.Generator) -> Labelled:
         """Return one sequence."""

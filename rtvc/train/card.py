@@ -73,7 +73,7 @@ def card_text(
         lines += ["", f"## {title}", "", *figures_table(value)]
     lines += ["", "## Voices", "", "| voice | home pitch, Hz | timbre of |", "|---|---|---|"]
     for name, voice in network.get("voices", {}).items():
-        lines.append(f"| {name} | {voice['home_hz']} | {voice.get('source', '')} |")
+        lines.append(f"| {name} | {voice['home_hz']} | {voice.get('kokoro', '')} |")
     return "\n".join([*lines, ""])
 
 

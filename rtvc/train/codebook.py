@@ -57,7 +57,7 @@ def k_means(
 def soft_targets(points: Tensor, centres: Tensor, tau: float) -> tuple[NDArray[np.int16], Floats]:
     """Return for each point its NEAREST codes, nearest first, and their shares."""
     indices, shares = [], []
-    for block in points.split(_BLOCK):
+    for block in torch.split(points, _BLOCK):
         squared, index = (torch.cdist(block, centres) ** 2).topk(min(NEAREST, len(centres)), largest=False)
         indices.append(index)
         shares.append(torch.softmax(-(squared - squared[:, :1]) / (SHARPNESS * max(tau, 1e-9)), dim=1))
@@ -120,5 +120,5 @@ def _counts(item: Item) -> bool:
 
 def _closest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Return each point's squared distance to its nearest centre, and which that is."""
-    found = [torch.cdist(block, centres).min(1) for block in points.split(_BLOCK)]
+    found = [torch.cdist(block, centres).min(1) for block in torch.split(points, _BLOCK)]
     return torch.cat([f.values for f in found]) ** 2, torch.cat([f.indices for f in found])

@@ -259,7 +259,8 @@ def _generator_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init", type=Path, metavar="FILE", help="checkpoint to begin with; steer needs that of distil"
     )
-    parser.add_argument("--look-ahead", type=int, default=0, metavar="N", help="distil: frames of the future heard (0)")
+    parser.add_argument("--kokoro-voices", type=Path, metavar="FOLDER", help="steer: for the timbre of the home voice")
+    parser.add_argument("--home", default="af_heart", metavar="NAME", help="steer: voice of the teacher (af_heart)")
     parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rate (1)")
 
 
@@ -267,6 +268,7 @@ def _generator(args: argparse.Namespace) -> int:
     import dataclasses
 
     from .generator import DistilPlan, SteerPlan, distil, steer
+    from .timbres import Timbres
 
     _compute(args)
     plan: DistilPlan | SteerPlan = DistilPlan() if args.stage == "distil" else SteerPlan()
@@ -278,10 +280,13 @@ def _generator(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     if isinstance(plan, SteerPlan):
-        if args.init is None:
-            raise TrainingError("rtvc train generator steer: --init has to name the checkpoint of a distilled decoder")
-        return _trained(args.run_folder, steer(args.set, args.run_folder, plan, args.init))
-    plan = dataclasses.replace(plan, look_ahead=args.look_ahead, half_precision=not args.full_precision)
+        if args.init is None or args.kokoro_voices is None:
+            raise TrainingError(
+                "rtvc train generator steer: --init (a distilled decoder) and --kokoro-voices are needed"
+            )
+        home = Timbres(args.kokoro_voices).voice(args.home)
+        return _trained(args.run_folder, steer(args.set, args.run_folder, plan, args.init, home))
+    plan = dataclasses.replace(plan, half_precision=not args.full_precision)
     return _trained(args.run_folder, distil(args.set, args.run_folder, plan, args.init))
 
 
@@ -298,6 +303,7 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", type=Path, required=True, metavar="FILE", help="checkpoint of the encoder")
     parser.add_argument("--generator", type=Path, required=True, metavar="FILE", help="checkpoint of the decoder")
     parser.add_argument("--set", type=Path, required=True, metavar="SET", help="that they were trained on")
+    parser.add_argument("--kokoro-voices", type=Path, required=True, metavar="FOLDER", help="for the voices' timbres")
     parser.add_argument("--voices", default=VOICES, metavar="LIST", help="OURS=THEIRS,...: voices to ship (the eight)")
 
 
@@ -310,13 +316,13 @@ def _export(args: argparse.Namespace) -> int:
     from .dataset import TrainingSet, write_json
     from .export import export
     from .loop import load_weights
-    from .timbres import shipped_voices
+    from .timbres import Timbres, shipped_voices
 
     data, content, generator = TrainingSet(args.set), ContentEncoder(), Generator()
     load_weights(content, args.encoder)
     load_weights(generator, args.generator)
     pairs = [entry.partition("=") for entry in args.voices.split(",") if entry]
-    voices = shipped_voices(data, {ours: theirs or ours for ours, _, theirs in pairs})
+    voices = shipped_voices(data, Timbres(args.kokoro_voices), {ours: theirs or ours for ours, _, theirs in pairs})
     training = {"encoder": _history(args.encoder), "decoder": _history(args.generator)}
     differences = export(
         args.out, content, generator, np.array(data.codebook), {"voices": voices, "training": training}
@@ -390,13 +396,14 @@ STEPS = {
     "generator": Step(
         "train the decoder: distilled from the teacher first, then steered by timbre",
         "  rtvc train generator distil set runs/decoder\n"
-        "  rtvc train generator steer set runs/steering --init runs/decoder/last.pt",
+        "  rtvc train generator steer set runs/steering --init runs/decoder/last.pt --kokoro-voices voices",
         _generator_arguments,
         _generator,
     ),
     "export": Step(
         "write trained networks as the ONNX files that the engine runs, checked against PyTorch",
-        "  rtvc train export models/weights --encoder runs/encoder/last.pt --generator runs/steering/last.pt --set set",
+        "  rtvc train export models/weights --set set --kokoro-voices voices"
+        " --encoder runs/encoder/last.pt --generator runs/steering/last.pt",
         _export_arguments,
         _export,
     ),

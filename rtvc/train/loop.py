@@ -66,11 +66,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def load_weights(model: nn.Module, path: Path, optional: tuple[str, ...] = ()) -> None:
-    """Give model a checkpoint's weights; those whose names begin with one of optional may be absent or foreign.
+    """Give model a checkpoint's weights; those whose names begin with one of optional may be absent or of other shapes.
 
     Raises TrainingError if they do not fit.
     """
-    weights = {k: v for k, v in read_checkpoint(path)["model"].items() if k in model.state_dict() or not optional}
+    weights = read_checkpoint(path)["model"]
+    if optional:
+        mine = model.state_dict()
+        known = {name: value for name, value in weights.items() if name in mine}
+        weights = {k: v for k, v in known.items() if not k.startswith(optional) or v.shape == mine[k].shape}
     try:
         missing, _ = model.load_state_dict(weights, strict=not optional)
     except RuntimeError as error:
@@ -181,7 +185,7 @@ class Loop:
         if not bool(torch.isfinite(total)):
             return {}
         self.optimiser.zero_grad()
-        total.backward()
+        torch.autograd.backward(total)
         trained = [p for group in self.optimiser.param_groups for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.schedule.clip_norm)
         if not bool(torch.isfinite(norm)):

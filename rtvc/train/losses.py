@@ -73,6 +73,11 @@ def itakura_saito(power: Tensor, target: Tensor) -> Tensor:
 
 
 def band_distance(power: Tensor, target: Tensor) -> Tensor:
-    """Return the mean distance of the natural logs of powers [b, t, BINS] in the steering's bands."""
-    bands, floor = band_shapes().T, power_floor(target)
+    """Return the mean distance of the natural logs of mean powers in the steering's bands, of powers [b, t, BINS].
+
+    What lies 45 dB under a recording's loudest frame does not count.
+    """
+    shapes = band_shapes()
+    bands = (shapes / shapes.sum(1, keepdim=True)).T
+    floor = 3e-5 * target.mean(-1, keepdim=True).amax(1, keepdim=True) + 1e-6
     return (torch.log(power @ bands + floor) - torch.log(target @ bands + floor)).abs().mean()

@@ -1,7 +1,8 @@
 """The TTS's timbre space: voices read from Kokoro's style files, their mixtures, and the voices that we ship.
 
 A style file is float32[510, 256]: one row for each length of a text in tokens, 128 numbers of timbre, then 128 of
-prosody. A mixture is written a*NAME+b*NAME; factors may leave 0..1. Our decoder sees timbres SCALE times as large.
+prosody. A mixture is written a*NAME+b*NAME; factors may leave 0..1. Our decoder sees timbres SCALE times as large; a
+voice as such is the mean over texts of usual length, ROWS.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from .dataset import VOICED_HZ, Floats, TrainingSet
 TIMBRE = 128
 SCALE = 4.0
 STYLE_ROWS, STYLE = 510, 256
+ROWS = slice(60, 180)
+HOME = "af_heart"  # the voice that the teacher was made from
 
 _TERM = re.compile(r"(?:(?P<factor>[-+]?[\d.]+)\*)?(?P<name>[A-Za-z]\w*)")
 
@@ -45,6 +48,12 @@ class Timbres:
             total += np.float32(factor) * self.styles[name][row, :TIMBRE]
         return total
 
+    def voice(self, name: str) -> Floats:
+        """Return the timbre of a voice as such, as the decoder sees it, float32[128]."""
+        self.vector(name, 0)
+        mean: Floats = self.styles[name][ROWS, :TIMBRE].mean(axis=0) * np.float32(SCALE)
+        return mean
+
 
 def parse_mixture(mixture: str) -> list[tuple[float, str]]:
     """Return the factors and names of a mixture. Raises TrainingError if it is not one."""
@@ -55,23 +64,21 @@ def parse_mixture(mixture: str) -> list[tuple[float, str]]:
     return [(float(term["factor"] or 1.0), term["name"]) for term in found if term]
 
 
-def shipped_voices(data: TrainingSet, names: dict[str, str]) -> dict[str, dict[str, object]]:
-    """Return for each of our names the timbre, as the decoder sees it, and the home pitch of a voice of the TTS.
+def shipped_voices(data: TrainingSet, timbres: Timbres, names: dict[str, str]) -> dict[str, dict[str, object]]:
+    """Return for each of our names the timbre of a voice of the TTS and its home pitch, the median of what it says.
 
-    names: ours to the TTS's. Both are means over what the voice says in the set: of timbres, and the median of F0.
-    Raises TrainingError if the set has nothing of a voice.
+    names: ours to the TTS's. Of the set the house renditions count, which are at their own pitch: each sentence's first
+    two. Raises TrainingError if the set has nothing of a voice.
     """
     found: dict[str, dict[str, object]] = {}
     for ours, theirs in names.items():
-        items = [item for item in data.items if item.exact and item.tv >= 0 and item.speaker == theirs]
-        if not items:
+        items = [item for item in data.items if item.exact and item.speaker == theirs and item.utt[-2:] in ("/0", "/1")]
+        medians = []
+        for item in items:
+            f0_hz = data.f0_hz[item.frame0 : item.frame0 + sum(item.frames)]
+            medians.append(float(np.median(f0_hz[f0_hz > VOICED_HZ])) * item.f0_scale)
+        if not medians:
             raise TrainingError(f"{data.folder}: nothing is said by {theirs} there")
-        spoken = [data.f0_hz[item.frame0 : item.frame0 + sum(item.frames)] for item in items]
-        hz = np.concatenate([f0[f0 > VOICED_HZ] * item.f0_scale for f0, item in zip(spoken, items, strict=True)])
-        timbre = SCALE * np.mean([data.timbres[item.tv] for item in items], axis=0)
-        found[ours] = {
-            "timbre": [round(float(v), 6) for v in timbre],
-            "home_hz": round(float(np.median(hz)), 2),
-            "source": theirs,
-        }
+        timbre = [round(float(value), 4) for value in timbres.voice(theirs)]
+        found[ours] = {"home_hz": round(float(np.median(medians)), 1), "timbre": timbre, "kokoro": theirs}
     return found

@@ -40,7 +40,7 @@ def mel() -> Tensor:
 
 def near(a: Tensor, b: Tensor) -> bool:
     assert a.shape == b.shape
-    return float((a - b).abs().max()) < 1e-4
+    return float((a - b).detach().abs().max()) < 1e-4
 
 
 @pytest.mark.parametrize("rows", [2, 50, 94])
@@ -112,7 +112,6 @@ def test_no_frame_is_used_before_it_is_complete(point: str) -> None:
     assert torch.equal(2.5 * units, said_ms - ends_ms)
 
 
-def test_the_whole_says_all_that_its_mel_allows_and_no_more(content: ContentEncoder, mel: Tensor) -> None:
+def test_the_whole_says_what_is_due_by_the_end_of_its_mel(content: ContentEncoder, mel: Tensor) -> None:
     for point, said in content(mel).items():
-        newest = newest_frame(torch.tensor([said.shape[1] - 1, said.shape[1]]), WAIT_MS[point])
-        assert int(newest[0]) == FRAMES - 1 and int(newest[1]) >= FRAMES - 1
+        assert 12.5 * (said.shape[1] - 1) + WAIT_MS[point] <= 20.0 * FRAMES < 12.5 * said.shape[1] + WAIT_MS[point]

@@ -61,7 +61,16 @@ def test_timbre_moves_magnitudes_and_leaves_phases_alone(generator: Generator) -
 
 def test_fresh_steering_moves_nothing() -> None:
     gains = Generator().steering(torch.randn(1, 2, WIDTH), torch.randn(1, 1, TIMBRE))
-    assert not gains.any()
+    assert gains.shape == (1, 2, BINS) and not gains.any()
+
+
+def test_the_home_voice_is_never_filtered_whatever_was_learnt(generator: Generator) -> None:
+    home = torch.randn(TIMBRE, generator=torch.Generator().manual_seed(6))
+    generator.steering.home.copy_(home)
+    hidden = torch.randn(1, 5, WIDTH, generator=torch.Generator().manual_seed(7))
+    assert float(generator.steering(hidden, home[None, None]).abs().max()) < 1e-5
+    assert float(generator.steering(hidden, home[None, None] + 1.0).abs().max()) > 0.01
+    generator.steering.home.zero_()
 
 
 def test_bands_add_up_to_one_everywhere() -> None:

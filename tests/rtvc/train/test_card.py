@@ -18,7 +18,7 @@ MANIFEST = {
     }
 }  # fmt: skip
 NETWORK = {
-    "voices": {"heart": {"home_hz": 201.5, "source": "af_heart"}},
+    "voices": {"heart": {"home_hz": 201.5, "kokoro": "af_heart"}},
     "training": {"encoder": {"steps": 7000, "hours": 3.5, "means": {"loss of codes/clear": 2.1234}}},
     "exported": {"encoder.int8.onnx": {"mb": 8.123, "difference": 0.0123}},
 }

@@ -61,11 +61,14 @@ def test_data_makes_a_set_and_says_what_it_left_out(tmp_path: Path, capsys: pyte
     ("argv", "said"),
     [
         (["encoder", "SET", "run"], "items.json: no such file"),
-        (["generator", "steer", "SET", "run"], "--init has to name"),
+        (["generator", "steer", "SET", "run"], "--init (a distilled decoder)"),
         (["data", "SET/gone", "SET", "--licence", "x"], "no such folder"),
         (["encoder", "SET", "run", "--device", "abacus"], "--device abacus: cannot be used here"),
         (["align", "SET", "gone.pt"], "gone.pt: no such file"),
-        (["export", "out", "--encoder", "e.pt", "--generator", "g.pt", "--set", "SET"], "items.json: no such file"),
+        (
+            ["export", "out", "--encoder", "e.pt", "--generator", "g.pt", "--set", "SET", "--kokoro-voices", "v"],
+            "items.json: no such file",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_1(

@@ -126,14 +126,15 @@ def test_folders_without_voices_and_files_of_another_size_are_refused(tmp_path: 
         Timbres(tmp_path)
 
 
-def test_shipped_voices_are_means_over_what_they_say(tmp_path: Path) -> None:
-    data = toy_set(tmp_path, seconds=8.0)
-    voices = shipped_voices(data, {"ours": "voice1"})
-    assert voices["ours"]["timbre"] == pytest.approx([0.4] * 128)
+def test_shipped_voices_have_their_timbre_and_the_pitch_of_what_they_say(tmp_path: Path, timbres: Timbres) -> None:
+    data = toy_set(tmp_path / "set", seconds=8.0)
+    timbres.styles["voice1"] = timbres.styles["bf_emma"]
+    voices = shipped_voices(data, timbres, {"ours": "voice1"})
+    assert voices["ours"]["timbre"] == [12.0] * 128  # four times that of the style
     spoken = [float(data.f0_hz[item.frame0]) for item in data.items if item.speaker == "voice1"]
-    assert min(spoken) <= float(str(voices["ours"]["home_hz"])) <= max(spoken) + 0.01
+    assert voices["ours"]["home_hz"] == pytest.approx(np.median(spoken), abs=0.06)
     with pytest.raises(TrainingError, match="nothing is said by nobody"):
-        shipped_voices(data, {"ours": "nobody"})
+        shipped_voices(data, timbres, {"ours": "nobody"})
 
 
 def test_sentences_are_read_once_each(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ class Wise:
 def test_the_decoder_learns_its_teachers_hidden_frames(data: TrainingSet, tmp_path: Path) -> None:
     torch.manual_seed(0)
     generator = Generator()
-    plan = DistilPlan(Schedule(steps=60, warm_up=5, save_every=1000), batch=4, frames=60, near_miss=0.0)
+    plan = DistilPlan(Schedule(steps=60, warm_up=5, save_every=1000), batch=4, frames=60)
     trained = [p for name, p in generator.named_parameters() if not name.startswith(("head", "steering"))]
     run = Loop(tmp_path, generator, torch.optim.AdamW(trained, lr=2e-3), plan.schedule, 0)
     trainee = Distillation(generator, data, Wise(), plan)
