@@ -107,9 +107,13 @@ class GeneratorStep(nn.Module):
         super().__init__()
         self.generator = whole
 
-    def forward(self, x: Tensor, timbre: Tensor, memory_in: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x [1, 1, INPUTS], timbre [1, TIMBRE], memory_in [1, MEMORY, INPUTS], memory [BLOCKS, MEMORY, WIDTH] -> parts
-        [1, 1, PARTS * BINS] and both memories after it.
+    def forward(
+        self, x: Tensor, timbre: Tensor, memory_in: Tensor, memory: Tensor, bands: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Take one frame.
+
+        x [1, 1, INPUTS], timbre [1, TIMBRE], memory_in [1, MEMORY, INPUTS], memory [BLOCKS, MEMORY, WIDTH], bands
+        [1, 1, BANDS] -> parts [1, 1, PARTS * BINS], both memories and the bands after it.
         """
         g = self.generator
         seen = torch.cat([memory_in, x], dim=1)
@@ -121,7 +125,8 @@ class GeneratorStep(nn.Module):
             after.append(window[:, 1:])
             mixed = (window * block.dw.weight.squeeze(1).T).sum(1, keepdim=True) + block.dw.bias
             y = y + block.gamma * block.pw2(F.gelu(block.pw1(block.norm(mixed))))
-        return g.steered(g.dec_norm(y), timbre), seen[:, 1:], torch.cat(after)
+        parts, bands = g.steered(g.dec_norm(y), timbre, bands)
+        return parts, seen[:, 1:], torch.cat(after), bands
 
     @staticmethod
     def _taps(seen: Tensor, conv: nn.Conv1d) -> Tensor:

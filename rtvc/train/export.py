@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rtvc.engine.network import FORMAT, OPERATING_POINTS
 from rtvc.models.encoder import MEL_BANDS, POSITIONS, WAIT_MS, ContentEncoder
-from rtvc.models.generator import BLOCKS, CONTENT, INPUTS, TIMBRE, WIDTH, Generator
+from rtvc.models.generator import BANDS, BLOCKS, CONTENT, INPUTS, TIMBRE, WIDTH, Generator
 from rtvc.models.streaming import MEMORY, PAST, EncoderStep, GeneratorStep, HeadStep
 
 OPSET = 17
@@ -57,8 +57,9 @@ def graphs(content: ContentEncoder, generator: Generator, codebook: NDArray[np.f
                 "timbre": torch.zeros(1, TIMBRE),
                 "memory_in": torch.zeros(1, MEMORY, INPUTS),
                 "memory": torch.zeros(BLOCKS, MEMORY, WIDTH),
+                "bands": torch.zeros(1, 1, BANDS),
             },
-            ("parts", "memory_in_out", "memory_out"),
+            ("parts", "memory_in_out", "memory_out", "bands_out"),
         ),
     }
     for name, head in zip(WAIT_MS, content.heads, strict=True):

@@ -71,7 +71,8 @@ def test_single_steps_over_a_ring_of_the_past_give_the_frames_of_the_whole(
     content: ContentEncoder, mel: Tensor
 ) -> None:
     step, position = EncoderStep(content.encoder), POSITIONS - 40
-    keys, values = torch.zeros(2, SHAPE.layers, PAST, SHAPE.width)
+    keys = torch.zeros(SHAPE.layers, PAST, SHAPE.width)
+    values = torch.zeros_like(keys)
     unborn = torch.full((1, 1, PAST), -1e9)
     stem, before, frames = torch.zeros(1, 1, SHAPE.width), torch.zeros(1, 2, MEL_BANDS), []
     for n in range(FRAMES):
