@@ -1,12 +1,13 @@
 """The decoder: content code, F0, energy and timbre in, five spectral parts of 601 bins out, causal, a frame of 12.5 ms
 at a time.
 
-A causal convolution, eight ConvNeXt blocks, a norm and one linear head say how one voice, HOME, would
-sound; a small network that sees the timbre vector filters that: smooth gains, BANDS over the spectrum, the same for
-all three magnitudes. Phases and the balance of tone and noise stay as they are: they were trained adversarially, and
-what is lost of them does not come back. At the timbre of HOME the filter is flat by construction. The parts are those of
-hibari-tts, whose weights it starts from: `rtvc.kernels.parts_synthesis` turns them into sound. It is trained to say
-frame j when it has taken the input of frame j + AHEAD: that little future is worth half a point of MOS.
+A causal convolution, eight ConvNeXt blocks, a norm and one linear head say how one voice, `home`, would sound; a small
+network that sees the timbre vector filters that: gains that are smooth over the spectrum (BANDS) and in time (SMOOTH
+a frame), the same for all three magnitudes. Phases and the balance of tone and noise stay as they are: they were
+trained adversarially, and what is lost of them does not come back. At the timbre of `home` the filter is flat by
+construction. The parts are those of hibari-tts, whose weights it starts from: `rtvc.kernels.parts_synthesis` turns
+them into sound. It is trained to say frame j when it has taken the input of frame j + AHEAD: that little future is
+worth half a point of MOS.
 Streaming: `hidden` takes and returns the last TAPS - 1 inputs of every convolution; a whole utterance through
 `forward` gives the same numbers.
 
@@ -33,6 +34,7 @@ AHEAD = 1
 BANDS = 40
 MAGNITUDES = (0, 2, 3)
 STEER_WIDTH = 384
+SMOOTH = 0.8
 
 
 class Block(nn.Module):
@@ -76,10 +78,17 @@ class Steering(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, hidden: Tensor, timbre: Tensor) -> Tensor:
-        """hidden [b, t, WIDTH], timbre [b, 1, TIMBRE] -> gains [b, t, BINS]."""
-        difference = self._bands(hidden, timbre) - self._bands(hidden, self.home.expand_as(timbre))
-        return difference @ self.shapes
+    def forward(self, hidden: Tensor, timbre: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden [b, t, WIDTH], timbre [b, 1, TIMBRE], last [b, 1, BANDS]: the bands of the frame before.
+
+        Return gains [b, t, BINS] and the bands of the last frame.
+        """
+        wanted = self._bands(hidden, timbre) - self._bands(hidden, self.home.expand_as(timbre))
+        smooth = []
+        for frame in wanted.split(1, dim=1):
+            last = SMOOTH * last + (1.0 - SMOOTH) * frame
+            smooth.append(last)
+        return torch.cat(smooth, dim=1) @ self.shapes, last
 
     def _bands(self, hidden: Tensor, timbre: Tensor) -> Tensor:
         x = F.gelu(self.read(torch.cat([hidden, timbre.expand(-1, hidden.shape[1], -1)], dim=-1)))
@@ -114,15 +123,16 @@ class Generator(nn.Module):
 
     def forward(self, x: Tensor, timbre: Tensor) -> Tensor:
         """x [b, t, INPUTS], timbre [b, TIMBRE] -> parts [b, t, PARTS * BINS]."""
-        return self.steered(self.hidden(x, self.initial(x.shape[0]))[0], timbre)
+        b = x.shape[0]
+        return self.steered(self.hidden(x, self.initial(b))[0], timbre, torch.zeros(b, 1, BANDS))[0]
 
-    def steered(self, hidden: Tensor, timbre: Tensor) -> Tensor:
-        """hidden [b, t, WIDTH], timbre [b, TIMBRE] -> parts [b, t, PARTS * BINS]."""
+    def steered(self, hidden: Tensor, timbre: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden [b, t, WIDTH], timbre [b, TIMBRE], last [b, 1, BANDS] -> parts [b, t, PARTS * BINS], the new last."""
         b, t, _ = hidden.shape
-        gains = self.steering(hidden, timbre[:, None])
+        gains, last = self.steering(hidden, timbre[:, None], last)
         still = torch.zeros_like(gains)
         moved = torch.stack([gains if k in MAGNITUDES else still for k in range(PARTS)], dim=2)
-        return self.head(hidden) + moved.reshape(b, t, PARTS * BINS)
+        return self.head(hidden) + moved.reshape(b, t, PARTS * BINS), last
 
 
 def fold_causal(weight: Tensor) -> Tensor:

@@ -13,11 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import encoder, generator
 from .encoder import ATTENTION_FRAMES, CODES, MEL_BANDS, Encoder, Head
 from .generator import TAPS, Generator
 
 PAST = ATTENTION_FRAMES - 1
 MEMORY = TAPS - 1
+OTHERS = 1e4  # what is taken from the logits of codes that stand for another phone
 
 
 def _flat(conv: nn.Conv1d) -> nn.Linear:
@@ -32,11 +34,11 @@ def _flat(conv: nn.Conv1d) -> nn.Linear:
 class EncoderStep(nn.Module):
     """One frame of the encoder."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, whole: Encoder) -> None:
         super().__init__()
-        self.shape = encoder.shape
-        self.conv1, self.conv2 = _flat(encoder.conv1), _flat(encoder.conv2)
-        self.blocks, self.ln_post = encoder.blocks, encoder.ln_post
+        self.shape = whole.shape
+        self.conv1, self.conv2 = _flat(whole.conv1), _flat(whole.conv2)
+        self.blocks, self.ln_post = whole.blocks, whole.ln_post
 
     def forward(
         self, mel: Tensor, stem: Tensor, keys: Tensor, values: Tensor, unborn: Tensor, place: Tensor
@@ -55,6 +57,7 @@ class EncoderStep(nn.Module):
         x = F.gelu(self.conv2(torch.cat([stem, first], dim=1).reshape(1, 1, 3 * width))) + place
         new_keys, new_values = [], []
         for k, block in enumerate(self.blocks):
+            assert isinstance(block, encoder.Block)
             h = block.attn_ln(x)
             query = block.attn.query(h).reshape(heads, 1, part) * part**-0.5
             key, value = block.attn.key(h), block.attn.value(h)
@@ -71,15 +74,24 @@ class EncoderStep(nn.Module):
 
 
 class HeadStep(nn.Module):
-    """One decoder frame's content, said by one head."""
+    """One decoder frame's content, said by one head.
 
-    def __init__(self, head: Head, codebook: Tensor) -> None:
+    First the likeliest phone, over all codes that stand for it, then the likeliest of its codes: one phone has many codes,
+    and the best single code often belongs to another.
+    """
+
+    own: Tensor
+
+    def __init__(self, head: Head, codebook: Tensor, phones: Tensor) -> None:
+        """codebook [CODES, 128]; phones int64[CODES]: what each code stands for, numbered from 0."""
         super().__init__()
+        self.register_buffer("own", F.one_hot(phones).T.float().contiguous())  # [phones, CODES]
         self.phase, self.out = head.phase, head.out
         width, hidden = head.gru.input_size, head.gru.hidden_size
         self.read, self.recur = nn.Linear(width, 3 * hidden), nn.Linear(hidden, 3 * hidden)
-        self.read.weight.data, self.read.bias.data = head.gru.weight_ih_l0.data, head.gru.bias_ih_l0.data
-        self.recur.weight.data, self.recur.bias.data = head.gru.weight_hh_l0.data, head.gru.bias_hh_l0.data
+        trained = head.gru.state_dict()
+        self.read.weight.data, self.read.bias.data = trained["weight_ih_l0"], trained["bias_ih_l0"]
+        self.recur.weight.data, self.recur.bias.data = trained["weight_hh_l0"], trained["bias_hh_l0"]
         self.codebook = nn.Parameter(codebook, requires_grad=False)
 
     def forward(self, frame: Tensor, phase: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -93,31 +105,39 @@ class HeadStep(nn.Module):
         new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
         state = (1.0 - update) * new + update * state
         said = self.out(torch.cat([state, x], dim=-1))
-        code = said[..., :CODES].argmax(-1)
+        logits = said[..., :CODES]
+        phone = (torch.softmax(logits, dim=-1) @ self.own.T).argmax(-1)
+        code = (logits - OTHERS * (1.0 - self.own[phone])).argmax(-1)
         return self.codebook[code], code, said[..., CODES:], state
 
 
 class GeneratorStep(nn.Module):
     """One frame of the decoder."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, whole: Generator) -> None:
         super().__init__()
-        self.generator = generator
+        self.generator = whole
 
-    def forward(self, x: Tensor, timbre: Tensor, memory_in: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x [1, 1, INPUTS], timbre [1, TIMBRE], memory_in [1, MEMORY, INPUTS], memory [BLOCKS, MEMORY, WIDTH] -> parts
-        [1, 1, PARTS * BINS] and both memories after it.
+    def forward(
+        self, x: Tensor, timbre: Tensor, memory_in: Tensor, memory: Tensor, bands: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Take one frame.
+
+        x [1, 1, INPUTS], timbre [1, TIMBRE], memory_in [1, MEMORY, INPUTS], memory [BLOCKS, MEMORY, WIDTH], bands
+        [1, 1, BANDS] -> parts [1, 1, PARTS * BINS], both memories and the bands after it.
         """
         g = self.generator
         seen = torch.cat([memory_in, x], dim=1)
         y = self._taps(seen, g.dec_in)
         after = []
         for k, block in enumerate(g.dec):
+            assert isinstance(block, generator.Block) and block.dw.bias is not None
             window = torch.cat([memory[k : k + 1], y], dim=1)
             after.append(window[:, 1:])
             mixed = (window * block.dw.weight.squeeze(1).T).sum(1, keepdim=True) + block.dw.bias
             y = y + block.gamma * block.pw2(F.gelu(block.pw1(block.norm(mixed))))
-        return g.steered(g.dec_norm(y), timbre), seen[:, 1:], torch.cat(after)
+        parts, bands = g.steered(g.dec_norm(y), timbre, bands)
+        return parts, seen[:, 1:], torch.cat(after), bands
 
     @staticmethod
     def _taps(seen: Tensor, conv: nn.Conv1d) -> Tensor:

@@ -143,6 +143,7 @@ class Network:
         self._decoder_carried = [
             (decoder["memory_in"], decoder["memory_in_out"]),
             (decoder["memory"], decoder["memory_out"]),
+            (decoder["bands"], decoder["bands_out"]),
         ]
         self.parts: Floats = decoder["parts"][0, 0]
 

@@ -40,7 +40,7 @@ from .voice import ENGINE_RATE_HZ, TICK_FRAMES
 RATE_HZ = 16000
 SYNTHESIS_RATE_HZ = 24000
 ENCODER_FRAME, DECODER_FRAME, SYNTHESIS_FRAME = 320, 200, 300
-LEAD = 225  # samples at 24 kHz that the synthesis window reaches before a frame's centre: 9.4 ms
+LEAD = 300  # samples at 24 kHz that the synthesis window reaches before a frame's centre: 12.5 ms
 AHEAD = 1  # as models/generator.py
 REACH = 480  # how far from a voiced frame its F0 may be found, in samples at 16 kHz
 UNVOICED_HZ = 7.0  # what the decoder was taught to hear where there is no pitch

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rtvc.models.generator import AHEAD, Generator
+from rtvc.models.generator import AHEAD, BANDS, Generator
 
 from . import TrainingError
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, Ints, Item, TrainingSet
@@ -32,7 +32,7 @@ from .teacher import Teacher, decoder_input
 from .timbres import SCALE
 
 FFT_FRAMES = 1200
-MEDIAN_HZ = (140.0, 320.0)
+MEDIAN_HZ = (85.0, 320.0)
 EDGE_FRAMES = (10, 2)  # at a cut's start and end, where the decoder lacks the past and the spectrum the sound
 
 
@@ -218,7 +218,8 @@ class Steering:
             excitation = self._spectra(batch.pulses) / (FFT_FRAMES / 4)
             target = self._spectra(batch.sound)
         frames = batch.x.shape[1]
-        power = parts_power(generator.steered(hidden, batch.timbre), excitation[:, :frames])
+        parts, _ = generator.steered(hidden, batch.timbre, torch.zeros(len(hidden), 1, BANDS))
+        power = parts_power(parts, excitation[:, :frames])
         wanted = (target.real**2 + target.imag**2)[:, :frames]
         seen = slice(EDGE_FRAMES[0], frames - EDGE_FRAMES[1])
         return itakura_saito(power[:, seen], wanted[:, seen]), band_distance(power[:, seen], wanted[:, seen])

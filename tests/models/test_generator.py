@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from rtvc.models.generator import (
+    BANDS,
     BINS,
     BLOCKS,
     INPUTS,
@@ -43,8 +44,9 @@ def test_steps_give_the_frames_of_the_whole(generator: Generator) -> None:
     x, timbre = torch.randn(1, 40, INPUTS), torch.randn(1, TIMBRE)
     step, frames = GeneratorStep(generator), []
     memory_in, memory = torch.zeros(1, MEMORY, INPUTS), torch.zeros(BLOCKS, MEMORY, WIDTH)
+    bands = torch.zeros(1, 1, BANDS)
     for j in range(40):
-        parts, memory_in, memory = step(x[:, j : j + 1], timbre, memory_in, memory)
+        parts, memory_in, memory, bands = step(x[:, j : j + 1], timbre, memory_in, memory, bands)
         frames.append(parts)
     assert float((torch.cat(frames, dim=1) - generator(x, timbre)).abs().max()) < 1e-4
 
@@ -68,7 +70,7 @@ def test_timbre_moves_magnitudes_and_leaves_phases_alone(generator: Generator) -
 
 
 def test_fresh_steering_moves_nothing() -> None:
-    gains = Generator().steering(torch.randn(1, 2, WIDTH), torch.randn(1, 1, TIMBRE))
+    gains = Generator().steering(torch.randn(1, 2, WIDTH), torch.randn(1, 1, TIMBRE), torch.zeros(1, 1, BANDS))[0]
     assert gains.shape == (1, 2, BINS) and not gains.any()
 
 
@@ -76,8 +78,9 @@ def test_the_home_voice_is_never_filtered_whatever_was_learnt(generator: Generat
     home = torch.randn(TIMBRE, generator=torch.Generator().manual_seed(6))
     generator.steering.home.copy_(home)
     hidden = torch.randn(1, 5, WIDTH, generator=torch.Generator().manual_seed(7))
-    assert float(generator.steering(hidden, home[None, None]).abs().max()) < 1e-5
-    assert float(generator.steering(hidden, home[None, None] + 1.0).abs().max()) > 0.01
+    flat = torch.zeros(1, 1, BANDS)
+    assert float(generator.steering(hidden, home[None, None], flat)[0].abs().max()) < 1e-5
+    assert float(generator.steering(hidden, home[None, None] + 1.0, flat)[0].abs().max()) > 0.01
     generator.steering.home.zero_()
 
 

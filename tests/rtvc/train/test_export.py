@@ -19,6 +19,9 @@ from rtvc.train.teacher import decoder_input
 SHAPE = EncoderShape(width=64, layers=2, heads=2, head_width=64)
 
 
+EACH_ITS_OWN = np.arange(CODES)  # every code a phone of its own: the likeliest code wins
+
+
 class Exported:
     """Networks with random weights, and the folder of their files."""
 
@@ -29,7 +32,8 @@ class Exported:
         for parameter in (*self.content.parameters(), *self.generator.steering.out.parameters()):
             parameter.data += 0.05 * torch.randn_like(parameter)
         self.codebook = torch.randn(CODES, CONTENT).numpy()
-        self.differences = export(folder, self.content, self.generator, self.codebook, {"voices": {"a": 1}})
+        card = {"voices": {"a": 1}}
+        self.differences = export(folder, self.content, self.generator, self.codebook, EACH_ITS_OWN, card)
 
 
 @pytest.fixture(scope="module")
@@ -112,4 +116,4 @@ def test_a_missing_file_or_card_is_refused(exported: Exported, tmp_path: Path) -
 
 def test_a_codebook_of_another_width_is_refused(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="64 columns"):
-        export(tmp_path, exported.content, exported.generator, exported.codebook[:, :64], {})
+        export(tmp_path, exported.content, exported.generator, exported.codebook[:, :64], EACH_ITS_OWN, {})
