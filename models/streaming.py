@@ -76,8 +76,8 @@ class EncoderStep(nn.Module):
 class HeadStep(nn.Module):
     """One decoder frame's content, said by one head.
 
-    First the likeliest phone, over all codes that stand for it, then the likeliest of its codes: one phone has many codes,
-    and the best single code often belongs to another.
+    First the likeliest phone, over all codes that stand for it, then the likeliest of its codes: one phone has many
+    codes, and the best single code often belongs to another.
     """
 
     own: Tensor
