@@ -85,8 +85,8 @@ class Steering(nn.Module):
         """
         wanted = self._bands(hidden, timbre) - self._bands(hidden, self.home.expand_as(timbre))
         smooth = []
-        for frame in wanted.split(1, dim=1):
-            last = SMOOTH * last + (1.0 - SMOOTH) * frame
+        for frame in wanted.unbind(dim=1):
+            last = SMOOTH * last + (1.0 - SMOOTH) * frame[:, None]
             smooth.append(last)
         return torch.cat(smooth, dim=1) @ self.shapes, last
 

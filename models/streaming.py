@@ -19,7 +19,6 @@ from .generator import TAPS, Generator
 
 PAST = ATTENTION_FRAMES - 1
 MEMORY = TAPS - 1
-OTHERS = 1e4  # what is taken from the logits of codes that stand for another phone
 
 
 def _flat(conv: nn.Conv1d) -> nn.Linear:
@@ -74,18 +73,10 @@ class EncoderStep(nn.Module):
 
 
 class HeadStep(nn.Module):
-    """One decoder frame's content, said by one head.
+    """One decoder frame's content, said by one head."""
 
-    First the likeliest phone, over all codes that stand for it, then the likeliest of its codes: one phone has many codes,
-    and the best single code often belongs to another.
-    """
-
-    own: Tensor
-
-    def __init__(self, head: Head, codebook: Tensor, phones: Tensor) -> None:
-        """codebook [CODES, 128]; phones int64[CODES]: what each code stands for, numbered from 0."""
+    def __init__(self, head: Head, codebook: Tensor) -> None:
         super().__init__()
-        self.register_buffer("own", F.one_hot(phones).T.float().contiguous())  # [phones, CODES]
         self.phase, self.out = head.phase, head.out
         width, hidden = head.gru.input_size, head.gru.hidden_size
         self.read, self.recur = nn.Linear(width, 3 * hidden), nn.Linear(hidden, 3 * hidden)
@@ -105,9 +96,7 @@ class HeadStep(nn.Module):
         new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
         state = (1.0 - update) * new + update * state
         said = self.out(torch.cat([state, x], dim=-1))
-        logits = said[..., :CODES]
-        phone = (torch.softmax(logits, dim=-1) @ self.own.T).argmax(-1)
-        code = (logits - OTHERS * (1.0 - self.own[phone])).argmax(-1)
+        code = said[..., :CODES].argmax(-1)
         return self.codebook[code], code, said[..., CODES:], state
 
 

@@ -313,7 +313,6 @@ def _export(args: argparse.Namespace) -> int:
     from rtvc.models.encoder import ContentEncoder
     from rtvc.models.generator import Generator
 
-    from .codebook import token_given_code
     from .dataset import TrainingSet, write_json
     from .export import export
     from .loop import load_weights
@@ -325,9 +324,8 @@ def _export(args: argparse.Namespace) -> int:
     pairs = [entry.partition("=") for entry in args.voices.split(",") if entry]
     voices = shipped_voices(data, Timbres(args.kokoro_voices), {ours: theirs or ours for ours, _, theirs in pairs})
     training = {"encoder": _history(args.encoder), "decoder": _history(args.generator)}
-    phones = np.unique(token_given_code(data).argmax(axis=1), return_inverse=True)[1]
     card = {"voices": voices, "training": training}
-    differences = export(args.out, content, generator, np.array(data.codebook), phones, card)
+    differences = export(args.out, content, generator, np.array(data.codebook), card)
     path = args.out / "network.json"
     about = json.loads(path.read_text("utf-8"))
     sizes = {name: (args.out / name).stat().st_size / 1e6 for name in differences}

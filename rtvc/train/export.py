@@ -34,9 +34,7 @@ class Graph:
     outputs: tuple[str, ...]
 
 
-def graphs(
-    content: ContentEncoder, generator: Generator, codebook: NDArray[np.float32], phones: NDArray[np.int64]
-) -> dict[str, Graph]:
+def graphs(content: ContentEncoder, generator: Generator, codebook: NDArray[np.float32]) -> dict[str, Graph]:
     """Return the graphs by name: encoder, one head for each operating point, decoder."""
     width, layers, hidden = content.shape.width, content.shape.layers, content.shape.head_width
     found = {
@@ -66,7 +64,7 @@ def graphs(
     }
     for name, head in zip(WAIT_MS, content.heads, strict=True):
         found[name] = Graph(
-            HeadStep(head, torch.from_numpy(codebook), torch.from_numpy(phones)),  # type: ignore[arg-type]
+            HeadStep(head, torch.from_numpy(codebook)),  # type: ignore[arg-type]
             {
                 "frame": torch.zeros(1, 1, width),
                 "phase": torch.zeros(1, dtype=torch.int64),
@@ -82,12 +80,9 @@ def export(
     content: ContentEncoder,
     generator: Generator,
     codebook: NDArray[np.float32],
-    phones: NDArray[np.int64],
     card: dict[str, Any],
 ) -> dict[str, float]:
     """Write all graphs in both precisions and network.json (with card's entries) into folder.
-
-    codebook float32[CODES, CONTENT], phones int64[CODES]: see HeadStep.
 
     Return the largest difference between onnxruntime and PyTorch of each file, on random input.
     """
@@ -96,7 +91,7 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, str]] = {"fp32": {}, "int8": {}}
     differences = {}
-    for name, graph in graphs(content.eval(), generator.eval(), codebook, phones).items():
+    for name, graph in graphs(content.eval(), generator.eval(), codebook).items():
         for precision, names in files.items():
             names[name] = f"{name}.{precision}.onnx"
         exact, small = folder / files["fp32"][name], folder / files["int8"][name]

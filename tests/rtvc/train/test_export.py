@@ -19,9 +19,6 @@ from rtvc.train.teacher import decoder_input
 SHAPE = EncoderShape(width=64, layers=2, heads=2, head_width=64)
 
 
-EACH_ITS_OWN = np.arange(CODES)  # every code a phone of its own: the likeliest code wins
-
-
 class Exported:
     """Networks with random weights, and the folder of their files."""
 
@@ -33,7 +30,7 @@ class Exported:
             parameter.data += 0.05 * torch.randn_like(parameter)
         self.codebook = torch.randn(CODES, CONTENT).numpy()
         card = {"voices": {"a": 1}}
-        self.differences = export(folder, self.content, self.generator, self.codebook, EACH_ITS_OWN, card)
+        self.differences = export(folder, self.content, self.generator, self.codebook, card)
 
 
 @pytest.fixture(scope="module")
@@ -116,4 +113,4 @@ def test_a_missing_file_or_card_is_refused(exported: Exported, tmp_path: Path) -
 
 def test_a_codebook_of_another_width_is_refused(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="64 columns"):
-        export(tmp_path, exported.content, exported.generator, exported.codebook[:, :64], EACH_ITS_OWN, {})
+        export(tmp_path, exported.content, exported.generator, exported.codebook[:, :64], {})
