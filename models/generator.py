@@ -83,17 +83,17 @@ class Steering(nn.Module):
 
         Return gains [b, t, BINS] and the bands of the last frame.
         """
-        wanted = self._bands(hidden, timbre) - self._bands(hidden, self.home.expand_as(timbre))
+        timbres = torch.stack([timbre, self.home.expand_as(timbre)]).expand(-1, -1, hidden.shape[1], -1)
+        x = torch.cat([hidden.expand(2, -1, -1, -1), timbres], dim=-1)  # both at once: one product a layer
+        x = F.gelu(self.read(x))
+        x = x + F.gelu(self.mid(x))
+        there, here = self.out(x).unbind(0)
+        wanted = there - here
         smooth = []
         for frame in wanted.unbind(dim=1):
             last = SMOOTH * last + (1.0 - SMOOTH) * frame[:, None]
             smooth.append(last)
         return torch.cat(smooth, dim=1) @ self.shapes, last
-
-    def _bands(self, hidden: Tensor, timbre: Tensor) -> Tensor:
-        x = F.gelu(self.read(torch.cat([hidden, timbre.expand(-1, hidden.shape[1], -1)], dim=-1)))
-        x = x + F.gelu(self.mid(x))
-        return self.out(x)
 
 
 class Generator(nn.Module):

@@ -71,7 +71,7 @@ class SteerPlan:
 
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=1500))
     batch: int = 6
-    frames: int = 120
+    frames: int = 160
     rate: float = 2e-3
     evaluated: int = 24
     seed: int = 0
