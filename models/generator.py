@@ -34,7 +34,7 @@ AHEAD = 1
 BANDS = 40
 MAGNITUDES = (0, 2, 3)
 STEER_WIDTH = 384
-SMOOTH = 0.8
+SMOOTH = 0.95
 
 
 class Block(nn.Module):

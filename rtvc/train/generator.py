@@ -33,7 +33,7 @@ from .timbres import SCALE
 
 FFT_FRAMES = 1200
 MEDIAN_HZ = (85.0, 320.0)
-EDGE_FRAMES = (10, 2)  # at a cut's start and end, where the decoder lacks the past and the spectrum the sound
+EDGE_FRAMES = (40, 2)  # at a cut's start and end, where the decoder lacks the past and the spectrum the sound
 
 
 class Hides(Protocol):
