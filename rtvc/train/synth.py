@@ -2,8 +2,8 @@
 
 Kokoro-82M takes a style of 128 numbers of timbre and 128 of prosody, so one voice can speak with another's timing and
 melody; its graph is given an input that scales F0 and three outputs that tell durations, F0 and energy. Of each
-sentence's renditions half are house voices at their own pitch, half are speakers who do not exist: mixtures of two
-timbres, or points beyond one, at any pitch.
+sentence's renditions the first two, or half, are house voices at their own pitch; the others are speakers who do not
+exist: mixtures of two timbres, or points beyond one, at any pitch.
 
 Writes `shardNN/` folders of SHARD sentences: rQ.flac (24 kHz; rendition Q of all sentences, the same sentence at the
 same place, 0.1 s apart), index.tsv and labels.npz. A shard is written whole or not at all, so a run can be stopped
@@ -157,7 +157,7 @@ class Cast:
     def renditions(self, prosody: str, count: int, rng: np.random.Generator) -> list[Rendition]:
         """Return who says one sentence: house voices first, then speakers who do not exist."""
         base = self.home_hz(prosody)
-        houses = min((count + 1) // 2, len(self.house))
+        houses = min(max(min(count, 2), count // 2), len(self.house))
         found = []
         for name in rng.choice(self.house, houses, replace=False):
             wanted = self.home_hz(str(name)) * float(np.exp(rng.normal(0.0, 0.05)))

@@ -44,7 +44,7 @@ def test_fp32_files_give_pytorchs_numbers_and_8_bit_files_nearly(exported: Expor
     for name, difference in exported.differences.items():
         assert difference < (1e-4 if "fp32" in name else 0.5), name
     exact, small = ((exported.folder / f"decoder.{p}.onnx").stat().st_size for p in ("fp32", "int8"))
-    assert small < 0.3 * exact
+    assert small < 0.4 * exact
     assert json.loads((exported.folder / "network.json").read_text())["voices"] == {"a": 1}
 
 
