@@ -57,7 +57,9 @@ def spectrogram(x: NDArray[np.float32], rate_hz: int) -> NDArray[np.float64]:
     picture = np.empty((HEIGHT, WIDTH))
     for row in range(HEIGHT):
         low, high = edges[row + 1], edges[row]
-        if high - low < 1.0:  # less than a bin: between the two nearest
+        if low >= size // 2:  # past what this rate can hold
+            picture[row] = 0.0
+        elif high - low < 1.0:  # less than a bin: between the two nearest
             middle = min((low + high) / 2, size // 2 - 1)
             below = int(middle)
             picture[row] = power[below] + (middle - below) * (power[below + 1] - power[below])

@@ -68,3 +68,10 @@ def test_the_page_is_whole_by_itself_and_escapes_what_it_is_given() -> None:
     assert "script" not in tags
     assert "12 ms" in text
     assert "&lt;script&gt;" in text
+
+
+def test_a_rate_that_holds_less_than_the_picture_shows_leaves_its_top_dark() -> None:
+    x = np.random.default_rng(0).normal(0.0, 0.1, 16000).astype(np.float32)
+    picture = spectrogram(x, 16000)
+    assert np.all(np.isfinite(picture))
+    assert np.all(picture[0] == picture.min())
