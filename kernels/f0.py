@@ -8,11 +8,12 @@ candidate costs sqrt(1 - NCCF), which grows as the rms change from one period to
 of lag, plus 0.1 an octave further than 0.4 from the voice's F0 of the last quarter second or so; a move costs
 0.4 an octave; the end of the cheapest path is the estimate (no backtracking, so no look-ahead); (5) voicing is a
 two-state hidden Markov model run forward: its evidence is the NCCF peak, the level below the recent peak level,
-the share of energy in the low band, how far the candidate moved since the last hop and how much dearer the next
-best path is. Its posterior is the confidence, and voiced means confidence > 0.5; the model's persistence is the
-hysteresis. Nothing below about -80 dBFS is called voiced. A tone that leaps up by octaves without a pause is
-followed up to 0.15 s late, for its old period still fits; periods louder and softer by turns by more than 12 %, and
-otherwise alike, are taken in pairs.
+the share of energy in the low band, how far the candidate moved since the last hop, how much dearer the next
+best path is and how much further than 0.4 octaves it is from where the voice was. Its posterior is the confidence,
+and voiced means confidence > 0.5; the model's persistence is the hysteresis. Nothing below about -80 dBFS is called
+voiced. A tone that leaps up by octaves without a pause is followed up to 0.15 s late, for its old period still fits;
+a voice that comes back more than an octave away is less sure for up to 0.5 s; periods louder and softer by turns by
+more than 12 %, and otherwise alike, are taken in pairs.
 
 Delay: an estimate describes the signal (W + T) / 2 + 10 samples before the newest sample it has seen: 9.6 ms at
 100 Hz, 6.1 ms at 200 Hz, 4.9 ms at 400 Hz (`f0_delay_ms`; the test checks it on glides). Voicing
@@ -54,11 +55,13 @@ _NCCF_MIN = 0.2
 _OCTAVE_COST = 0.11
 _MOVE_COST = 0.4
 _MARGIN_MAX = 0.5
-# What F0 is taken for before any voice was heard
+# What F0 is taken for before any voice was heard, as if so many hops of it had been
 _HABIT_HZ = 160.0
+_HABIT_HOPS_FIRST = 8.0
 _HABIT_COST = 0.1
 _HABIT_OCTAVES = 0.4
-_HABIT_RATE = 0.02
+_HABIT_HOPS = 50.0
+_HABIT_CONFIDENCE = 0.1
 
 # Mean square; 1e-8 is -80 dBFS
 _NCCF_FLOOR = 1e-8
@@ -66,12 +69,14 @@ _LEVEL_FLOOR = 1e-10
 _PEAK_MIN_DB = -50.0
 _PEAK_FALL_DB = 0.05
 _MOVE_MAX = 0.15
+# At most so many octaves count as evidence against, so that no leap shuts a clear voice out
+_STRANGE_MAX = 0.4
 _STAY = 0.65
 
 # Rows of F0State.paths
 _OCTAVE, _COST, _PEAK, _OLD_OCTAVE, _OLD_COST = range(5)
 # Elements of F0State.values
-_IN, _OUT, _LOW_ENERGY, _ENERGY, _PEAK_DB, _LAST_OCTAVE, _HABIT, _CONFIDENCE, _F0_HZ = range(9)
+_IN, _OUT, _LOW_ENERGY, _ENERGY, _PEAK_DB, _LAST_OCTAVE, _HABIT, _HEARD, _CONFIDENCE, _F0_HZ = range(10)
 # Elements of F0State.counts
 _FILL, _PATHS = range(2)
 
@@ -92,7 +97,8 @@ class F0State(NamedTuple):
     paths: NDArray[np.float64]
     """Candidates of this hop and the last: float64[5, 6]."""
     values: NDArray[np.float64]
-    """Filter memory, energies, peak level, last candidate, recent F0, confidence and F0: float64[9]."""
+    """Filter memory, energies, peak level, last candidate, recent F0, hops heard of it, confidence and F0:
+    float64[10]."""
     counts: NDArray[np.int64]
     """Samples in the hop being filled, and live paths: int64[2]."""
 
@@ -101,8 +107,9 @@ def f0_state() -> F0State:
     """Return the state of a tracker that has heard nothing."""
     n = np.arange(_TAPS) - (_TAPS - 1) / 2
     taps = np.sinc(2 * _CUT_HZ / RATE_HZ * n) * np.hamming(_TAPS)
-    values = np.zeros(9)
+    values = np.zeros(10)
     values[_HABIT] = np.log2(RATE_HZ / _HABIT_HZ)
+    values[_HEARD] = _HABIT_HOPS_FIRST
     values[_PEAK_DB] = _PEAK_MIN_DB
     return F0State(
         (taps / taps.sum()).astype(np.float32),
@@ -169,6 +176,12 @@ def _correlate(low: NDArray[np.float32], energy: NDArray[np.float64], nccf: NDAr
 
 
 @njit(cache=True, nogil=True)
+def _strange(octave: float, habit: float) -> float:
+    """Return how far beyond the voice's usual range around habit octave lies, both log2 of lag."""
+    return max(abs(octave - habit) - _HABIT_OCTAVES, 0.0)
+
+
+@njit(cache=True, nogil=True)
 def _pick(nccf: NDArray[np.float64], paths: NDArray[np.float64], habit: float) -> int:
     """Put the cheapest local maxima of nccf into paths, in any order; return how many there are."""
     n = 0
@@ -179,8 +192,7 @@ def _pick(nccf: NDArray[np.float64], paths: NDArray[np.float64], habit: float) -
         shift = 0.5 * (before - after) / (before - 2.0 * here + after)
         peak = min(here - 0.25 * (before - after) * shift, 1.0)
         octave = np.log2(lag + shift)
-        strange = max(abs(octave - habit) - _HABIT_OCTAVES, 0.0)
-        cost = np.sqrt(1.0 - peak) + _OCTAVE_COST * octave + _HABIT_COST * strange
+        cost = np.sqrt(1.0 - peak) + _OCTAVE_COST * octave + _HABIT_COST * _strange(octave, habit)
         slot = n
         if n < _CANDIDATES:
             n += 1
@@ -227,7 +239,10 @@ def _voicing(state: F0State, peak: float, move: float, margin: float, energy: fl
     values[_PEAK_DB] = max(values[_PEAK_DB] - _PEAK_FALL_DB, low_db, _PEAK_MIN_DB)
     level_db = max(low_db - values[_PEAK_DB], -40.0)
     share_db = max(min(low_db - wide_db, 0.0), -30.0)
-    evidence = 5.0 * peak**3 + 0.11 * level_db + 0.3 * share_db - 6.0 * min(move, _MOVE_MAX) + 3.0 * margin - 2.5
+    known = (values[_HEARD] - _HABIT_HOPS_FIRST) / (_HABIT_HOPS - _HABIT_HOPS_FIRST)
+    strange = known * min(_strange(values[_LAST_OCTAVE], values[_HABIT]), _STRANGE_MAX)
+    evidence = 5.0 * peak**3 + 0.11 * level_db + 0.3 * share_db + 6.0 * margin - 3.5
+    evidence -= 6.0 * min(move, _MOVE_MAX) + 6.0 * strange
     prior = _STAY * values[_CONFIDENCE] + (1.0 - _STAY) * (1.0 - values[_CONFIDENCE])
     voiced = prior * np.exp(evidence)
     return voiced / (voiced + 1.0 - prior)
@@ -255,8 +270,9 @@ def _estimate(state: F0State) -> None:
         values[_LAST_OCTAVE] = paths[_OCTAVE, best]
     counts[_PATHS] = n
     values[_CONFIDENCE] = _voicing(state, peak, move, margin, energy)
-    if values[_CONFIDENCE] > 0.5:
-        values[_HABIT] += _HABIT_RATE * (values[_LAST_OCTAVE] - values[_HABIT])
+    if values[_CONFIDENCE] > _HABIT_CONFIDENCE:
+        values[_HEARD] = min(values[_HEARD] + 1.0, _HABIT_HOPS)
+        values[_HABIT] += (values[_LAST_OCTAVE] - values[_HABIT]) / values[_HEARD]
     if n > 0:
         values[_F0_HZ] = min(max(RATE_HZ / 2.0 ** values[_LAST_OCTAVE], F0_MIN_HZ), F0_MAX_HZ)
 

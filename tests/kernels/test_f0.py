@@ -204,6 +204,17 @@ def test_an_octave_leap_without_a_pause_is_followed_within_100_ms() -> None:
         assert np.abs(cents(found[120:], after_hz)).max() < 5
 
 
+@pytest.mark.parametrize("before_hz, after_hz", [(220, 90), (110, 280), (220, 600), (90, 700), (400, 80)])
+def test_a_voice_that_comes_back_elsewhere_is_voiced_there(before_hz: float, after_hz: float) -> None:
+    parts = [resonant(harmonics(before_hz, seconds=1.0)), np.zeros(1600), resonant(harmonics(after_hz, seconds=1.5))]
+    x = np.concatenate(parts) + 1e-3 * np.random.default_rng(0).standard_normal(41600)
+    found, voiced, confidence = track(x)
+    # 0.1 s after it came its F0 is right and it is taken for a voice, 0.5 s after it came for a sure one
+    assert np.abs(cents(found[240:500], after_hz)).max() < 50
+    assert confidence[240:500].min() > 0.2
+    assert voiced[320:500].all()
+
+
 def test_gross_errors_on_a_noisy_glide_are_fewer_than_yins() -> None:
     rng = np.random.default_rng(0)
     errors = np.zeros(2)
