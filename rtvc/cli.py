@@ -322,7 +322,8 @@ def _demo(args: argparse.Namespace) -> int:
     from rtvc.demo import run_demo
     from rtvc.sound_arguments import chosen_point, chosen_sound
 
-    args.preset = args.preset or "feminine"
+    if args.voice is None:
+        args.preset = args.preset or "feminine"
     return run_demo(args.out, chosen_sound(args), chosen_point(args), args.simulated)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ def add_sound_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--preset", metavar="NAME", help="start from a preset (rtvc presets lists them)")
     group.add_argument("--voice", choices=TIMBRES, help="speak as this neural voice")
     group.add_argument(
-        "--latency", choices=OPERATING_POINTS, help="of the neural voice: fast (about 43 ms) or clear (about 93 ms)"
+        "--latency", choices=OPERATING_POINTS, help="of the neural voice: fast (about 43 ms) or clear (about 96 ms)"
     )
     group.add_argument("--pitch", metavar="SEMITONES", help="shorthand for --set pitch.semitones=SEMITONES")
     group.add_argument("--formant", metavar="RATIO", help="shorthand for --set formant.ratio=RATIO")
@@ -38,7 +39,10 @@ def add_sound_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_sound(args: argparse.Namespace) -> NDArray[np.float64]:
-    """Return the sound the arguments ask for: preset (the settings' own if none is named), then overrides.
+    """Return the sound the arguments ask for: a preset, then overrides.
+
+    Where no preset is named it is the settings' own; for a neural voice there is none then, since the pitch and the
+    formants of a preset are meant for the speaker's voice.
 
     Raises ConfigError for an unknown name or a value out of range.
     """
@@ -54,11 +58,13 @@ def chosen_sound(args: argparse.Namespace) -> NDArray[np.float64]:
     if args.voice is not None:
         overrides = {"voice.name": "neural", "voice.timbre": args.voice} | overrides
     # who asks for a pitch wants to hear it, though the preset passes the own voice
-    preset = find_preset(args.preset or load_settings().voice.preset)
-    if any(name.split(".")[0] in _SHAPES for name in overrides) and preset.values.get("voice.name") == "own":
+    start: Mapping[str, Value] = {}
+    if args.preset or args.voice is None:
+        start = find_preset(args.preset or load_settings().voice.preset).values
+    if any(name.split(".")[0] in _SHAPES for name in overrides) and start.get("voice.name") == "own":
         overrides.setdefault("voice.name", "dsp")
     try:
-        return to_vector(overrides, preset.vector())
+        return to_vector(overrides, to_vector(start))
     except (KeyError, ValueError) as error:
         raise ConfigError(f"--set: {error.args[0]}") from None
 

@@ -19,7 +19,7 @@ import soundfile
 from rtvc import __version__
 from rtvc.cli import COMMANDS, main
 from rtvc.config import ConfigError, load_settings
-from rtvc.engine.params import INDEX, PARAMS, default_values
+from rtvc.engine.params import INDEX, PARAMS, default_values, to_vector
 from rtvc.voices.presets import find_preset
 
 
@@ -191,6 +191,19 @@ def test_the_settings_preset_is_used_where_none_is_named(tmp_path: Path, capsys:
     assert shown.startswith(f"# {path}\n")
     (tmp_path / "again.toml").write_text(shown, "utf-8")
     assert load_settings(tmp_path / "again.toml").voice.preset == "deep"
+
+
+def test_a_neural_voice_starts_from_its_own_pitch_whatever_preset_the_settings_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = Path(run(capsys, "config", "path")[1].strip())
+    path.parent.mkdir(parents=True)
+    path.write_text('[voice]\npreset = "deep"\n', "utf-8")
+    run(capsys, "presets", "save", "a", "--voice", "emma", "--pitch", "2")
+    wanted = to_vector({"voice.name": "neural", "voice.timbre": "emma", "pitch.semitones": 2})
+    assert np.array_equal(find_preset("a").vector(), wanted)
+    run(capsys, "presets", "save", "b", "--voice", "emma", "--preset", "deep")
+    assert find_preset("b").vector()[INDEX["pitch.target_hz"]] == find_preset("deep").vector()[INDEX["pitch.target_hz"]]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
