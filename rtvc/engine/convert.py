@@ -109,6 +109,8 @@ def convert_file(
         except OSError as error:
             raise write_error(target, error) from None
         warnings = reader.warnings()
+        if engine.failure:
+            warnings.append(f"{target}: {engine.failure}; from there on the DSP voice speaks")
         loudness = final.integrated()
         if aim is not None and abs(loudness - aim) > 0.5:
             warnings.append(f"{target}: loudness is {loudness:.1f} LUFS, {loudness - aim:+.1f} LU from the source's")

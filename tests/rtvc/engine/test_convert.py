@@ -14,7 +14,11 @@ import soundfile
 from numpy.typing import NDArray
 
 from rtvc.audio.files import AudioFileError
+from rtvc.engine import convert
+from rtvc.engine.build import build_engine
 from rtvc.engine.convert import ConvertReport, convert_file
+from rtvc.engine.engine import Engine
+from rtvc.engine.network import Network
 from rtvc.engine.params import to_vector
 from rtvc.kernels.loudness import integrated_loudness
 
@@ -206,3 +210,22 @@ def test_three_hours_are_converted_in_flat_memory_and_a_cancel_leaves_nothing(tm
     early, late = seen[len(seen) // 4][1], seen[-1][1]
     assert late - early < 4096  # KiB over 90 seconds of sound, which as float32 are 16,875
     assert [entry.name for entry in tmp_path.iterdir()] == ["long.wav"]
+
+
+def test_a_neural_voice_that_fails_in_a_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "in.wav"
+    soundfile.write(source, 0.1 * np.random.default_rng(0).standard_normal(48000), 48000)
+
+    def broken(_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    built = build_engine
+
+    def build(*args: object) -> Engine:
+        engine = built(*args)  # type: ignore[arg-type]
+        monkeypatch.setattr(Network, "encode", broken)
+        return engine
+
+    monkeypatch.setattr(convert, "build_engine", build)
+    report = convert_file(source, tmp_path / "out.wav", to_vector({"voice.name": "neural"}))
+    assert any("out of memory" in warning and "DSP voice" in warning for warning in report.warnings)
