@@ -140,7 +140,7 @@ class Bench:
         self._before = [self._score(source.sound) for source in sources]
         self._texts = [s.text or b.heard for s, b in zip(sources, self._before, strict=True)]
         self._targets = {name: judges.speakers(*sound) for name, sound in targets.items()}
-        self.medians = {name: median(*[f[f > 0] for f in [judges.f0(*sound)]]) for name, sound in targets.items()}
+        self.medians = {name: _median_hz(judges, sound) for name, sound in targets.items()}
         self._rows: dict[str, dict[str, Cell]] = {}
 
     def convert(self, command: str, name: str, **places: str) -> list[Sound]:
@@ -265,6 +265,11 @@ def panels(folder: Path, point: str, sources: list[Utterance], sounds: dict[str,
     for i, source in enumerate(sources):
         rows = [source.sound, *(made[i] for made in sounds.values())]
         (folder / f"{point}-{source.name}.png").write_bytes(png_rows(rows))
+
+
+def _median_hz(judges: Judges, sound: Sound) -> float:
+    f0_hz = judges.f0(*sound)
+    return median(f0_hz[f0_hz > 0])
 
 
 def bundled_references() -> Path:

@@ -23,7 +23,6 @@ FRAME_UNITS, DECODER_UNITS, WAIT_UNIT_MS = 8, 5, 2.5
 NOT_THERE = -1e9
 FORMAT = 1
 OPERATING_POINTS = ("fast", "clear")
-PRECISIONS = ("fp32", "int8")
 CPU = "CPUExecutionProvider"
 PREFERRED = ("CUDAExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider")
 AGREE = 1e-2  # largest difference of a part from the CPU's that is rounding, not error
@@ -111,7 +110,6 @@ class Network:
         """Load the weights. Raises NetworkError if a file is missing, foreign or cut short."""
         folder = folder or weights_folder()
         card = read_card(folder)
-        self.point, self.precision = point, precision
         self.wait_ms = float(card["wait_ms"][point])
         self._positions = _sinusoids(int(card["positions"]), int(card["width"]))
         names = card["files"][precision]
@@ -138,7 +136,7 @@ class Network:
         self._place, self._new_key, self._new_value = encoder["place"][0, 0], encoder["key"], encoder["value"]
         self._phase, self._head_state, self._head_state_out = head["phase"], head["state"], head["state_out"]
         self.content: Floats = head["content"][0, 0]
-        self.code, self._also = head["code"][0], head["also"][0, 0]
+        self._also = head["also"][0, 0]
         self._x, self.timbre = decoder["x"][0, 0], decoder["timbre"][0]
         self._decoder_carried = [
             (decoder["memory_in"], decoder["memory_in_out"]),

@@ -27,7 +27,6 @@ from . import TrainingError
 Floats = NDArray[np.float32]
 
 PAD = 0
-SPACE = 16  # the token between words
 
 _IDS, _LATENTS = "ids", "/norm/LayerNormalization_output_0"
 _DECODER_IN, _HIDDEN = "/Concat_43_output_0", "/dec_norm/LayerNormalization_output_0"

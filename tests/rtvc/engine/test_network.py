@@ -122,3 +122,15 @@ def test_another_format_is_refused(weights: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"format": 99}), "utf-8")
     with pytest.raises(NetworkError, match="format 99"):
         Network(folder=weights)
+
+
+def test_the_engine_and_the_trained_networks_mean_the_same_frames() -> None:
+    from rtvc.engine import neural_voice
+    from rtvc.models import encoder, generator
+
+    for name in ("MEL_BANDS", "FRAME_UNITS", "DECODER_UNITS", "WAIT_UNIT_MS"):
+        assert getattr(module, name) == getattr(encoder, name), name
+    assert neural_voice.AHEAD == generator.AHEAD
+    assert set(module.OPERATING_POINTS) == set(encoder.WAIT_MS)
+    for point in module.OPERATING_POINTS:
+        assert Network(point).wait_ms == encoder.WAIT_MS[point]
