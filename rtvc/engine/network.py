@@ -79,7 +79,8 @@ class _Step:
         try:
             self._session = ort.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:  # onnxruntime raises many kinds, all of them about this file
-            raise NetworkError(f"{path}: onnxruntime cannot use it: {str(error).splitlines()[0]}") from error
+            said = str(error).splitlines()[0]
+            raise NetworkError(f"{path}: onnxruntime cannot use it; install rtvc again ({said})") from error
         self.provider = self._session.get_providers()[0]
         self._binding = self._session.io_binding()
         self.arrays: dict[str, NDArray[Any]] = {}

@@ -101,7 +101,7 @@ def test_a_missing_file_is_named(weights: Path) -> None:
 def test_a_file_that_is_cut_short_is_named(weights: Path) -> None:
     path = weights / "decoder.int8.onnx"
     path.write_bytes(path.read_bytes()[:100_000])
-    with pytest.raises(NetworkError, match=r"decoder\.int8\.onnx: onnxruntime cannot use it"):
+    with pytest.raises(NetworkError, match=r"decoder\.int8\.onnx: onnxruntime cannot use it; install rtvc again"):
         Network(folder=weights)
 
 
