@@ -33,7 +33,7 @@ from rtvc.kernels.ring import ring_counters, ring_pop, ring_push
 
 from .network import DECODER_UNITS, FRAME_UNITS, MEL_BANDS, WAIT_UNIT_MS, Network
 from .params import INDEX, PARAMS, default_values
-from .speaker_pitch import MODE_ROBOT, MODE_SHIFT, MODE_TARGET, SpeakerPitch
+from .speaker_pitch import MODE_ROBOT, MODE_SHIFT, MODE_TARGET, SpeakerPitch, nearest_octave
 from .timbres import Timbre
 from .voice import ENGINE_RATE_HZ, TICK_FRAMES
 
@@ -175,7 +175,7 @@ class NeuralVoice:
         if voiced > 0.0 or self._mode == MODE_ROBOT:
             own_hz = f0_at(self._history, DECODER_FRAME * self._next, REACH)
             if own_hz > 0.0:
-                self._last_hz = own_hz
+                self._last_hz = nearest_octave(own_hz, self._last_hz, self._pitch.centre_hz())
             mode, target_hz = self._mode, self._target_hz
             if mode == MODE_SHIFT:
                 mode, target_hz = MODE_TARGET, exp(self._log_home)

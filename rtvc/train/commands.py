@@ -253,25 +253,33 @@ def _encoder(args: argparse.Namespace) -> int:
 
 def _generator_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "stage", choices=("distil", "steer"), help="distil: one voice, from the teacher; steer: timbres"
+        "stage",
+        choices=("distil", "steer", "voices"),
+        help="distil: one voice, from the teacher; steer: timbres; voices: all of it on sound, against discriminators",
     )
     _run_arguments(parser)
     parser.add_argument(
-        "--init", type=Path, metavar="FILE", help="checkpoint to begin with; steer needs that of distil"
+        "--init",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint to begin with; steer and voices need that of the stage before",
     )
-    parser.add_argument("--kokoro-voices", type=Path, metavar="FOLDER", help="steer: for the timbre of the home voice")
-    parser.add_argument("--home", default="af_heart", metavar="NAME", help="steer: voice of the teacher (af_heart)")
+    parser.add_argument("--encoder", type=Path, metavar="FILE", help="voices: checkpoint whose mistakes are learnt too")
+    parser.add_argument("--kokoro-voices", type=Path, metavar="FOLDER", help="for the timbre of the home voice")
+    parser.add_argument("--home", default="af_heart", metavar="NAME", help="voice of the teacher (af_heart)")
     parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rate (1)")
 
 
 def _generator(args: argparse.Namespace) -> int:
     import dataclasses
 
+    from .adversarial import VoicesPlan, train_voices
     from .generator import DistilPlan, SteerPlan, distil, steer
     from .timbres import Timbres
 
     _compute(args)
-    plan: DistilPlan | SteerPlan = DistilPlan() if args.stage == "distil" else SteerPlan()
+    plan: DistilPlan | SteerPlan | VoicesPlan
+    plan = {"distil": DistilPlan, "steer": SteerPlan, "voices": VoicesPlan}[args.stage]()
     plan = dataclasses.replace(
         plan,
         schedule=dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps),
@@ -279,15 +287,16 @@ def _generator(args: argparse.Namespace) -> int:
         rate=plan.rate * args.rate,
         seed=args.seed,
     )
+    if not isinstance(plan, SteerPlan):
+        plan = dataclasses.replace(plan, half_precision=not args.full_precision)
+    if isinstance(plan, DistilPlan):
+        return _trained(args.run_folder, distil(args.set, args.run_folder, plan, args.init))
+    if args.init is None or args.kokoro_voices is None:
+        raise TrainingError(f"rtvc train generator {args.stage}: --init and --kokoro-voices are needed")
+    home = Timbres(args.kokoro_voices).voice(args.home)
     if isinstance(plan, SteerPlan):
-        if args.init is None or args.kokoro_voices is None:
-            raise TrainingError(
-                "rtvc train generator steer: --init (a distilled decoder) and --kokoro-voices are needed"
-            )
-        home = Timbres(args.kokoro_voices).voice(args.home)
         return _trained(args.run_folder, steer(args.set, args.run_folder, plan, args.init, home))
-    plan = dataclasses.replace(plan, half_precision=not args.full_precision)
-    return _trained(args.run_folder, distil(args.set, args.run_folder, plan, args.init))
+    return _trained(args.run_folder, train_voices(args.set, args.run_folder, plan, args.init, home, args.encoder))
 
 
 def _trained(folder: Path, means: dict[str, float]) -> int:
@@ -393,9 +402,11 @@ STEPS = {
         _encoder,
     ),
     "generator": Step(
-        "train the decoder: distilled from the teacher first, then steered by timbre",
+        "train the decoder: distilled from the teacher, steered by timbre, then against discriminators",
         "  rtvc train generator distil set runs/decoder\n"
-        "  rtvc train generator steer set runs/steering --init runs/decoder/last.pt --kokoro-voices voices",
+        "  rtvc train generator steer set runs/steering --init runs/decoder/last.pt --kokoro-voices voices\n"
+        "  rtvc train generator voices set runs/voices --init runs/steering/last.pt --kokoro-voices voices"
+        " --encoder runs/encoder/last.pt",
         _generator_arguments,
         _generator,
     ),

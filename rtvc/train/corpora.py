@@ -5,7 +5,8 @@ Layouts, told apart by what lies in the folder (`find_layout`):
 - librispeech: `SPEAKER-CHAPTER.trans.txt` files beside their sounds, any depth; upper-case text is written small.
 - ljspeech: `metadata.csv` (id|text|normalised text) and `wavs/`, one speaker.
 - pairs: `shardNN/` with `index.tsv`, `labels.npz` and one file a rendition, as `rtvc train synth` writes them.
-- pack: `index.tsv` with columns file, utt, start_sample, n_samples, text; a file holds one speaker.
+- pack: `index.tsv` with columns file, utt, start_sample, n_samples, text, speaker; without the last, a file holds one
+  speaker.
 - folder: sound files at any depth, a `.txt` of the same name beside each where there is text; the folder that
   a file lies in is its speaker.
 
@@ -160,7 +161,8 @@ def _ljspeech(folder: Path) -> Iterator[Utterance]:
 def _pack(folder: Path) -> Iterator[Utterance]:
     for row in read_tsv(folder / "index.tsv", "file", "utt", "start_sample", "n_samples"):
         clip = Clip(folder / row["file"], int(row["start_sample"]), int(row["n_samples"]))
-        yield Utterance(folder.name, row["utt"], row["file"], clip, row.get("text") or "")
+        speaker = row.get("speaker") or row["file"]
+        yield Utterance(folder.name, row["utt"], speaker, clip, row.get("text") or "")
 
 
 def _pairs(folder: Path) -> Iterator[Utterance]:

@@ -88,11 +88,18 @@ class Loop:
     """A run in a folder of its own."""
 
     def __init__(
-        self, folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, schedule: Schedule, seed: int
+        self,
+        folder: Path,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        schedule: Schedule,
+        seed: int,
+        beside: Mapping[str, nn.Module | torch.optim.Optimizer] | None = None,
     ) -> None:
-        """Take up the run that lies in folder, or begin one."""
+        """Take up the run that lies in folder, or begin one. beside: what else learns, to be kept with the rest."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.model, self.optimiser, self.schedule = folder, model, optimiser, schedule
+        self._beside = dict(beside or {})
         self.rng = np.random.default_rng(seed)
         self.step = 0
         self._rates = [float(group["lr"]) for group in optimiser.param_groups]
@@ -150,6 +157,7 @@ class Loop:
         state = {
             "model": self.model.state_dict(),
             "opt": self.optimiser.state_dict(),
+            "beside": {name: part.state_dict() for name, part in self._beside.items()},
             "step": self.step,
             "numpy": json.dumps(self.rng.bit_generator.state),
             "torch": torch.get_rng_state(),
@@ -165,6 +173,8 @@ class Loop:
         try:
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["opt"])
+            for name, part in self._beside.items():
+                part.load_state_dict(state["beside"][name])
         except (RuntimeError, ValueError, KeyError) as error:
             what = "holds another network or optimiser; choose another run folder"
             raise TrainingError(f"{self.checkpoint}: {what}: {str(error).splitlines()[0]}") from error

@@ -14,6 +14,7 @@ LOUDEST = 7.0  # natural log of the largest magnitude that a part may have
 RATIO_MAX = 20.0  # where the Itakura-Saito distance of a bin stops growing
 KNEE_HZ = 1500.0
 BIN_HZ = 20.0
+RESOLUTIONS = (2048, 1024, 512)  # of spectral_distance, at 24 kHz
 HISTORY = 8  # frames at a cut's start whose past the decoder has not seen
 
 
@@ -81,3 +82,18 @@ def band_distance(power: Tensor, target: Tensor) -> Tensor:
     bands = (shapes / shapes.sum(1, keepdim=True)).T
     floor = 3e-5 * target.mean(-1, keepdim=True).amax(1, keepdim=True) + 1e-6
     return (torch.log(power @ bands + floor) - torch.log(target @ bands + floor)).abs().mean()
+
+
+def spectral_distance(sound: Tensor, target: Tensor) -> Tensor:
+    """Return how far the spectra of sounds [b, n] at 24 kHz are apart, mean over RESOLUTIONS: log magnitudes (nepers,
+    -60 dB of a cut's loudest counting as silence) and spectral convergence.
+    """
+    found = []
+    for frames in RESOLUTIONS:
+        window = torch.hann_window(frames, device=sound.device)
+        a, b = (torch.stft(x, frames, frames // 4, window=window, return_complex=True).abs() for x in (sound, target))
+        floor = 1e-3 * b.amax((1, 2), keepdim=True) + 1e-4
+        logs = (torch.log(a + floor) - torch.log(b + floor)).abs().mean()
+        convergence = (a - b).square().sum((1, 2)).sqrt() / b.square().sum((1, 2)).sqrt().clamp_min(1e-3)
+        found.append(logs + 0.2 * convergence.clamp(max=2.0).mean())
+    return torch.stack(found).mean()

@@ -16,6 +16,7 @@ from rtvc.train.losses import (
     known_l1,
     parts_power,
     relative_error,
+    spectral_distance,
 )
 
 
@@ -69,3 +70,13 @@ def test_spectral_distances_are_0_at_the_target_and_known_at_twice_its_power() -
 def test_too_little_power_costs_more_than_too_much() -> None:
     target = torch.ones(1, 3, BINS)
     assert itakura_saito(target / 4, target) > itakura_saito(target * 4, target)
+
+
+def test_distance_of_spectra_is_0_at_the_target_and_grows_with_level_and_noise() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(2, 6000, generator=generator)
+    louder, noisy = 2 * target, target + 0.1 * torch.randn(2, 6000, generator=generator)
+    assert spectral_distance(target, target).item() == pytest.approx(0.0, abs=1e-5)
+    assert spectral_distance(louder, target).item() == pytest.approx(math.log(2) + 0.2, rel=0.05)
+    assert 0.0 < spectral_distance(noisy, target) < spectral_distance(target + 5 * (noisy - target), target)
+    assert torch.isfinite(spectral_distance(0 * target, 0 * target))

@@ -1,0 +1,97 @@
+"""Training against discriminators, on generated vowels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rtvc.models.discriminators import Discriminators
+from rtvc.models.encoder import ContentEncoder, EncoderShape
+from rtvc.models.generator import Generator
+from rtvc.train import TrainingError
+from rtvc.train.adversarial import Voices, VoicesPlan
+from rtvc.train.dataset import SetWriter, TrainingSet
+from rtvc.train.loop import Loop, Schedule
+from tests.rtvc.train.toy import toy_set
+
+PLAN = VoicesPlan(
+    Schedule(steps=14, warm_up=2, save_every=1000, clip_norm=10.0),
+    batch=2, frames=40, history=8, rate=2e-3, heard=0.5, home=0.0, half_precision=False,
+)  # fmt: skip
+
+
+class Mute:
+    """A teacher who says nothing and leaves the weights as they are."""
+
+    def fill(self, generator: Generator) -> None:
+        torch.nn.init.constant_(generator.head.weight, 0.0)
+        torch.nn.init.constant_(generator.head.bias, -20.0)
+
+    def hidden(self, z: np.ndarray, f0_hz: np.ndarray, energy: np.ndarray) -> np.ndarray:
+        return np.zeros((len(z), 256), np.float32)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
+    return toy_set(tmp_path_factory.mktemp("set"))
+
+
+def voices(data: TrainingSet, plan: VoicesPlan = PLAN, content: ContentEncoder | None = None) -> Voices:
+    torch.manual_seed(0)
+    return Voices(Generator(), Discriminators(channels=4), data, Mute(), plan, content)
+
+
+def trained(folder: Path, made: Voices, plan: VoicesPlan = PLAN) -> dict[str, float]:
+    optimiser = torch.optim.AdamW(made.generator.parameters(), lr=plan.rate)
+    beside = {"judges": made.judges, "judges' optimiser": made.optimiser}
+    return Loop(folder, made.generator, optimiser, plan.schedule, 0, beside).run(made.losses)
+
+
+def test_it_brings_the_sound_nearer_to_the_renditions(data: TrainingSet, tmp_path: Path) -> None:
+    made = voices(data)
+    torch.manual_seed(1)
+    before = made.losses(np.random.default_rng(5), 0)["distance of spectra"]
+    trained(tmp_path, made)
+    torch.manual_seed(1)
+    assert made.losses(np.random.default_rng(5), 0)["distance of spectra"] < 0.9 * before
+
+
+def test_a_run_that_was_interrupted_goes_on_with_the_same_judges(data: TrainingSet, tmp_path: Path) -> None:
+    plan = replace(PLAN, schedule=replace(PLAN.schedule, steps=4))
+    whole = voices(data, plan)
+    trained(tmp_path / "whole", whole, plan)
+    half = replace(plan, schedule=replace(plan.schedule, steps=2))
+    trained(tmp_path / "parts", voices(data, half), half)
+    rest = voices(data, plan)
+    optimiser = torch.optim.AdamW(rest.generator.parameters(), lr=plan.rate)
+    beside = {"judges": rest.judges, "judges' optimiser": rest.optimiser}
+    loop = Loop(tmp_path / "parts", rest.generator, optimiser, plan.schedule, 0, beside)
+    assert loop.step == 2
+    assert rest.optimiser.state_dict()["state"]
+
+
+def test_what_an_encoder_hears_replaces_codes_energy_and_voicing(data: TrainingSet) -> None:
+    content = ContentEncoder(EncoderShape(width=64, layers=1, heads=2, head_width=64))
+    always = replace(PLAN, heard=1.0)
+    true, heard = voices(data), voices(data, always, content)
+    a, b = (v.draw(np.random.default_rng(0), 3) for v in (true, heard))
+    assert a.x.shape == b.x.shape == (3, 40, 130)
+    assert not torch.equal(a.x[..., :128], b.x[..., :128])
+    assert a.sound.abs().max() > 0.05
+
+
+def test_the_home_voice_says_what_the_teacher_says(data: TrainingSet) -> None:
+    cuts = voices(data, replace(PLAN, home=1.0, heard=0.0)).draw(np.random.default_rng(0), 2)
+    assert cuts.sound.abs().max() < 1e-3
+    assert torch.equal(cuts.timbre, torch.zeros(2, 128))
+
+
+def test_a_set_without_timbres_is_told(data: TrainingSet, tmp_path: Path) -> None:
+    with SetWriter(tmp_path):
+        pass
+    with pytest.raises(TrainingError, match="no synthetic rendition"):
+        voices(TrainingSet(tmp_path))
