@@ -2,7 +2,9 @@
 
 A sequence lasts `seconds`; utterances are drawn by their length, real ones REAL times as often as synthetic ones.
 Tempo changes take the labels along. Each utterance is brought to a level of its own, the whole is degraded, and the
-mel filters are warped, so that vocal tracts of other lengths are heard as well.
+mel filters are warped, so that vocal tracts of other lengths are heard as well. Between utterances people pause, and
+some sequences are noise alone: both are labelled as the silence that begins an utterance, so that noise and music are
+not taken for speech.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from .dataset import FRAME_FRAMES, RATE_HZ, VOICED_HZ, Floats, Ints, Item, Train
 from .mel import log_mel, normalise
 
 REAL = 2.0
+PAUSE_S = 1.5
+SILENT_ENERGY = -9.0  # as the teacher's energies are between words
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,15 @@ class Spoiling:
     warp_log: float = 0.17
     from_the_middle: float = 0.7
     level_log: float = 0.4
+    pause: float = 0.15
+    """Share of utterances with a pause of up to PAUSE_S before them."""
+    noise_alone: float = 0.04
+    """Share of sequences in which nobody speaks."""
     degrade: bool = True
     """Whether room, noise, microphone and the like are imitated."""
+
+
+Piece = tuple[Floats, Ints, Floats, Floats]  # sound, rows, energy, voicing
 
 
 class Labelled(NamedTuple):
@@ -89,24 +100,39 @@ class EncoderBatches:
 
     def sequence(self, rng: np.random.Generator) -> Labelled:
         """Return one sequence."""
-        pieces: list[tuple[Floats, Ints, Floats, Floats]] = []
-        have = 0
+        pieces: list[Piece] = []
+        how = self._spoiling
+        have, nobody = 0, rng.random() < how.noise_alone
         while have < self._frames:
             item = self._items[rng.choice(len(self._items), p=self._chances)]
-            piece = self._piece(item, rng, first=not pieces)
-            pieces.append(piece)
-            have += len(piece[1])
+            if nobody or rng.random() < how.pause:
+                frames = self._frames if nobody else int(rng.uniform(0.0, PAUSE_S) * RATE_HZ) // FRAME_FRAMES
+                pieces.append(self._silence(item, frames, rng if nobody else None))
+                have += frames
+            if not nobody:
+                pieces.append(self._piece(item, rng, first=not have))
+                have += len(pieces[-1][1])
         x, rows, energy, voiced = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
         n = self._frames
         x = x[: n * FRAME_FRAMES].astype(np.float32)
-        how = self._spoiling
         if how.degrade:
             x = augment.degrade(x, self._noises, rng)
         warp = float(np.exp(rng.uniform(-how.warp_log, how.warp_log))) if rng.random() < how.warp else 1.0
         mel = normalise(log_mel(x, warp), float(rng.uniform(-1.0, 1.5)))
         return Labelled(mel[: len(mel) // 2 * 2], rows[:n], energy[:n], voiced[:n])
 
-    def _piece(self, item: Item, rng: np.random.Generator, first: bool) -> tuple[Floats, Ints, Floats, Floats]:
+    def _silence(self, item: Item, frames: int, rng: np.random.Generator | None) -> Piece:
+        """Return frames in which nobody speaks, labelled as the beginning of an utterance is; with rng, of noise."""
+        n = frames * FRAME_FRAMES
+        x = np.zeros(n, np.float32)
+        if rng:
+            noise = augment.coloured_noise(n, rng)
+            if self._noises and rng.random() < 0.7:
+                noise = self._noises[rng.integers(len(self._noises))]
+            x = np.resize(np.roll(noise, int(rng.integers(len(noise)))), n).astype(np.float32)
+        return x, np.full(frames, item.row), np.full(frames, SILENT_ENERGY, np.float32), np.zeros(frames, np.float32)
+
+    def _piece(self, item: Item, rng: np.random.Generator, first: bool) -> Piece:
         """Return one utterance, whole frames: sound, rows, energy, voicing."""
         how = self._spoiling
         x, rows = self._data.sound(item), self._data.rows(item)

@@ -17,7 +17,7 @@ from rtvc.models.encoder import ContentEncoder, EncoderShape
 from rtvc.models.generator import Generator
 from rtvc.train import TrainingError
 from rtvc.train.align import Listener, align
-from rtvc.train.batches import EncoderBatches, Spoiling, follow, melody
+from rtvc.train.batches import SILENT_ENERGY, EncoderBatches, Spoiling, follow, melody
 from rtvc.train.codebook import token_given_code
 from rtvc.train.dataset import Item, SetWriter, TrainingSet
 from rtvc.train.encoder import EncoderPlan, EncoderTrainee, optimiser_of
@@ -26,7 +26,7 @@ from rtvc.train.loop import Loop, Schedule
 from tests.rtvc.train.toy import toy_set
 
 SHAPE = EncoderShape(width=64, layers=1, heads=2, head_width=64)
-GENTLE = Spoiling(tempo=0.3, tempo_log=0.1, warp=0.0, degrade=False)
+GENTLE = Spoiling(tempo=0.3, tempo_log=0.1, warp=0.0, degrade=False, pause=0.0, noise_alone=0.0)
 PLAN = EncoderPlan(
     schedule=Schedule(steps=150, warm_up=10, save_every=1000, evaluate_every=1000, log_every=25),
     batch=4,
@@ -165,3 +165,14 @@ def test_a_set_with_nothing_to_learn_from_says_so(tmp_path: Path) -> None:
         writer.items.append(Item("s", "a", "u", "text", *writer.add_sound(np.ones(1000, np.float32))))
     with pytest.raises(TrainingError, match="align has to come first"):
         EncoderBatches(TrainingSet(tmp_path))
+
+
+def test_noise_alone_is_labelled_as_the_silence_before_speech_and_pauses_are_silent(data: TrainingSet) -> None:
+    rng = np.random.default_rng(0)
+    first_rows = {item.row for item in data.train}
+    alone = EncoderBatches(data, (), 2.0, replace(GENTLE, noise_alone=1.0)).sequence(rng)
+    assert set(alone.rows) <= first_rows and (alone.energy == SILENT_ENERGY).all() and not alone.voiced.any()
+    assert alone.mel.std() > 0.01
+    paused = EncoderBatches(data, (), 4.0, replace(GENTLE, pause=1.0)).sequence(rng)
+    silent = paused.energy == SILENT_ENERGY
+    assert 0.05 < silent.mean() < 0.6 and set(paused.rows[silent]) <= first_rows
