@@ -1,0 +1,183 @@
+"""Whether the neural voice hears words and not speakers, and keeps quiet where nobody speaks.
+
+`--sources PACK` (index.tsv with a speaker or a file each): a linear probe guesses which of SPEAKERS speakers said a
+stretch of PROBE_S seconds, once from log-mel statistics, once from how often each code was heard; trained on the first
+half of every speaker's stretches, tried on the second. Chance is 1 / SPEAKERS.
+`--noise DIR` (recordings without speech): the level that comes out under what goes in, and the words that Whisper
+hears in it a minute; babble would be many.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from numpy.typing import NDArray
+
+from bench.judges import Judges, Signal, at_16k, normalise_text
+from bench.presets import read
+from bench.report import Report, arguments
+
+SPEAKERS = 10
+PROBE_S = 4.0
+STRETCHES = 16
+STEPS, RATE, DECAY = 400, 0.5, 1e-3
+RATE_HZ = 16000
+LEVEL = 0.05  # RMS of what is given to the engine
+
+
+def main() -> None:
+    parser = arguments("independence", __doc__)
+    parser.add_argument("--sources", type=Path, metavar="PACK", help="speech of at least ten speakers")
+    parser.add_argument("--noise", type=Path, metavar="DIR", help="recordings without speech")
+    parser.add_argument("--voice", default="heart", metavar="NAME", help="that noise is turned into (heart)")
+    args = parser.parse_args()
+    if args.sources is None and args.noise is None:
+        parser.error("give --sources PACK, --noise DIR or both")
+    report = Report("independence")
+    for point in ("fast", "clear"):
+        if args.sources:
+            probe(report, args.sources, point, STRETCHES // 2 if args.quick else STRETCHES)
+        if args.noise:
+            noises(report, args.noise, point, args.voice, 5 if args.quick else 40)
+    report.finish(args.json)
+
+
+def probe(report: Report, folder: Path, point: str, stretches: int) -> None:
+    """Add what the linear probe makes of mel and of codes."""
+    speakers = list(itertools.islice(by_speaker(folder, stretches), SPEAKERS))
+    mel, codes = [], []
+    for sounds in speakers:
+        mel.append(np.stack([mel_statistics(x) for x in sounds]))
+        codes.append(np.stack([code_shares(x, point) for x in sounds]))
+    for name, features in (("mel", mel), ("codes", codes)):
+        report.row(what=f"{point}: speaker from {name}", right=probe_accuracy(features), chance=1 / len(speakers))
+
+
+def by_speaker(folder: Path, stretches: int) -> Iterator[list[Signal]]:
+    """Yield for each speaker that has enough of it so many stretches of PROBE_S seconds at 16 kHz."""
+    with open(folder / "index.tsv", encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    n = round(PROBE_S * RATE_HZ)
+    for _, group in itertools.groupby(lines, key=lambda line: line.get("speaker") or line["file"]):
+        speech: list[Signal] = []
+        for line in group:
+            rate_hz = sf.info(folder / line["file"]).samplerate
+            start, frames = int(line["start_sample"]), int(line["n_samples"])
+            x, _ = sf.read(folder / line["file"], frames, start, dtype="float32")
+            speech.append(at_16k(x, rate_hz))
+            if sum(map(len, speech)) >= stretches * n:
+                whole = np.concatenate(speech)
+                yield [levelled(whole[k * n : (k + 1) * n]) for k in range(stretches)]
+                break
+
+
+def levelled(x: Signal) -> Signal:
+    """Return x at LEVEL."""
+    return (x * (LEVEL / max(float(np.sqrt(np.mean(x * x))), 1e-9))).astype(np.float32)
+
+
+def mel_statistics(x: Signal) -> NDArray[np.float64]:
+    """Return mean and deviation of 80 log-mel bands."""
+    from rtvc.kernels.mel import log_mel, mel_state
+
+    rows = np.zeros((len(x) // 160 + 1, 80), np.float32)
+    rows = rows[: log_mel(mel_state(RATE_HZ), x, rows)]
+    return np.concatenate([rows.mean(0), rows.std(0)]).astype(np.float64)
+
+
+def code_shares(x: Signal, point: str) -> NDArray[np.float64]:
+    """Return the square roots of the shares of frames in which each code was heard; a code is known by its latent."""
+    said = contents(x, point)
+    keys = np.round(said[:, :2] * 1e4).astype(np.int64)
+    counts: dict[tuple[int, int], int] = {}
+    for a, b in keys:
+        counts[(int(a), int(b))] = counts.get((int(a), int(b)), 0) + 1
+    shares = np.zeros(4096)
+    for (a, b), count in counts.items():
+        shares[hash((a, b)) % len(shares)] += count / len(keys)
+    return np.sqrt(shares)
+
+
+def contents(x: Signal, point: str) -> NDArray[np.float32]:
+    """Return what the networks hear in 16 kHz sound: the code's latent of each decoder frame, float32[frames, 128]."""
+    from rtvc.engine import neural_voice
+    from rtvc.engine.network import CPU, Network
+    from rtvc.kernels.content_mel import START_PEAK, normalise_rows
+    from rtvc.kernels.mel import log_mel, mel_state
+
+    network = Network(point, "int8", None, CPU)
+    wait = round(network.wait_ms * RATE_HZ / 1000)
+    rows = np.zeros((len(x) // 160 + 1, 80), np.float32)
+    rows = rows[: log_mel(mel_state(RATE_HZ), x, rows)] * np.float32(1.0 / np.log(10.0))
+    normalise_rows(np.array([START_PEAK]), rows)
+    found: list[NDArray[np.float32]] = []
+    for k in range(len(rows) // 2):
+        network.mel[:] = rows[2 * k : 2 * k + 2]
+        network.encode()
+        heard = (k + 1) * neural_voice.ENCODER_FRAME
+        while len(found) * neural_voice.DECODER_FRAME + wait < heard + neural_voice.ENCODER_FRAME:
+            units = neural_voice.DECODER_UNITS * len(found) + round(network.wait_ms / neural_voice.WAIT_UNIT_MS)
+            network.listen(units % neural_voice.FRAME_UNITS)
+            found.append(network.content.copy())
+    return np.stack(found)
+
+
+def probe_accuracy(features: list[NDArray[np.float64]]) -> float:
+    """Return how often softmax regression names the speaker of a stretch that it was not trained on.
+
+    features: float64[stretches, width] of each speaker; the first half trains.
+    """
+    half = len(features[0]) // 2
+    train, test = (np.concatenate([f[part] for f in features]) for part in (slice(half), slice(half, None)))
+    mean, deviation = train.mean(0), train.std(0) + 1e-3
+    train, test = (train - mean) / deviation, (test - mean) / deviation
+    who = np.repeat(np.arange(len(features)), half)
+    weights = np.zeros((train.shape[1] + 1, len(features)))
+    train, test = (np.hstack([part, np.ones((len(part), 1))]) for part in (train, test))
+    rate = RATE / train.shape[1]
+    for _ in range(STEPS):
+        logits = train @ weights
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        p[np.arange(len(who)), who] -= 1.0
+        weights -= rate * (train.T @ p + DECAY * weights)
+    truth = np.repeat(np.arange(len(features)), len(features[0]) - half)
+    return float(np.mean((test @ weights).argmax(1) == truth))
+
+
+def noises(report: Report, folder: Path, point: str, voice: str, limit: int) -> None:
+    """Add what the engine makes of sounds that nobody speaks in."""
+    from rtvc.audio.files import READ_SUFFIXES
+    from rtvc.engine.build import build_engine
+    from rtvc.engine.params import to_vector
+
+    judges = Judges()
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in READ_SUFFIXES]
+    words, seconds, drops = 0, 0.0, []
+    for path in paths[:: max(1, len(paths) // limit)]:
+        sound, rate_hz = read(path)
+        import soxr
+
+        x = np.ascontiguousarray(soxr.resample(levelled(sound), rate_hz, 48000), dtype=np.float32)
+        engine = build_engine(values=to_vector({"voice.name": "neural", "voice.timbre": voice}), point=point)
+        y = np.zeros_like(x)
+        for block in range(0, len(x) - 479, 480):
+            engine.process(x[block : block + 480], y[block : block + 480])
+        drops.append(20 * np.log10(max(float(y.std()), 1e-6) / max(float(x.std()), 1e-6)))
+        words += len(normalise_text(judges.transcribe(y, 48000)).split())
+        seconds += len(x) / 48000
+    report.row(
+        what=f"{point}: noise alone",
+        recordings=len(drops),
+        out_minus_in_db=float(np.median(drops)),
+        words_a_minute=60.0 * words / seconds,
+    )
+
+
+if __name__ == "__main__":
+    main()
