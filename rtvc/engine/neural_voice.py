@@ -163,6 +163,10 @@ class NeuralVoice:
             self.own_hz = float(self._f0[hop]) if self._voiced[hop] else 0.0
             self._pitch.observe(self.own_hz)
 
+    def f0_of(self, frame: int) -> float:
+        """Return the speaker's F0 at a decoder frame's centre, 0 if none is known."""
+        return float(f0_at(self._history, DECODER_FRAME * frame, REACH))
+
     def _speak(self) -> None:
         """Make the next decoder frame and queue its sound."""
         units = DECODER_UNITS * self._next + round(self._wait / RATE_HZ * 1000.0 / WAIT_UNIT_MS)
@@ -173,7 +177,7 @@ class NeuralVoice:
         self._log_home += GLIDE * (log(self._wanted.home_hz) - self._log_home)
         wanted_hz = 0.0
         if voiced > 0.0 or self._mode == MODE_ROBOT:
-            own_hz = f0_at(self._history, DECODER_FRAME * self._next, REACH)
+            own_hz = self.f0_of(self._next)
             if own_hz > 0.0:
                 self._last_hz = nearest_octave(own_hz, self._last_hz, self._pitch.centre_hz())
             mode, target_hz = self._mode, self._target_hz

@@ -26,17 +26,16 @@ from torch import Tensor
 
 from rtvc.engine.neural_voice import LEAD, UNVOICED_HZ
 from rtvc.models.discriminators import Discriminators
-from rtvc.models.encoder import CODES, WAIT_MS, ContentEncoder
+from rtvc.models.encoder import ContentEncoder
 from rtvc.models.generator import AHEAD, BANDS, Generator
 
-from . import TrainingError, augment
+from . import TrainingError
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, Item, TrainingSet
-from .encoder import ENERGY_SCALE
 from .excitation import pulse_train
 from .generator import Hides, exact_items, fitted
+from .hearing import Hearing
 from .loop import Loop, Schedule, load_weights
 from .losses import spectral_distance
-from .mel import log_mel, normalise
 from .synthesis import FRAME, excitation, synthesise
 from .teacher import Teacher, decoder_input
 from .timbres import SCALE
@@ -94,10 +93,10 @@ class Voices:
         data: TrainingSet,
         teacher: Fills,
         plan: VoicesPlan,
-        content: ContentEncoder | None = None,
+        hearing: Hearing | None = None,
     ) -> None:
         self.generator, self.judges, self._data, self._plan = generator, judges, data, plan
-        self._teacher, self._content = teacher, content.eval() if content else None
+        self._teacher, self._hearing = teacher, hearing
         original = Generator()
         teacher.fill(original)
         self._teacher_head = original.head.requires_grad_(False)
@@ -189,10 +188,11 @@ class Voices:
             sound = data.audio24[first : first + len(rows) * FRAME_FRAMES_24K].astype(np.float32) / np.float32(32768)
             timbre = (SCALE * np.array(data.timbres[item.tv])).astype(np.float32)
         content = true
-        if self._content is not None and rng.random() < plan.heard:
+        if self._hearing is not None and rng.random() < plan.heard:
             others = self._renditions[_sentence(item)]
-            content, energy, says = self._heard(others[int(rng.integers(len(others)))], len(rows), rng)
-            f0_hz = np.where(says, _filled(f0_hz), UNVOICED_HZ).astype(np.float32)
+            heard = self._hearing.of(others[int(rng.integers(len(others)))], rng)
+            content, energy = fitted(self._codebook[heard.codes], len(rows)), fitted(heard.energy, len(rows))
+            f0_hz = np.where(fitted(heard.f0_hz, len(rows)) > 0.0, _filled(f0_hz), UNVOICED_HZ).astype(np.float32)
         x = fitted(decoder_input(content, f0_hz, energy)[AHEAD:], len(rows))
         samples = slice(start * FRAME_FRAMES_24K, (start + plan.frames) * FRAME_FRAMES_24K)
         rest = max(0, start + plan.frames - len(rows)) * FRAME_FRAMES_24K
@@ -204,17 +204,6 @@ class Voices:
         pulses = torch.from_numpy(pulse_train(f0_hz))[None]
         sound: Floats = synthesise(parts, excitation(pulses), TEACHER_LEAD)[0].numpy()
         return sound
-
-    def _heard(self, item: Item, frames: int, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
-        """Return content, energy and voicing as the encoder hears them in a spoiled rendition."""
-        assert self._content is not None
-        x = augment.degrade(self._data.sound(item), [], rng)
-        rows = normalise(log_mel(np.pad(x, (0, 1600))))
-        point = int(rng.integers(len(WAIT_MS)))
-        said = self._content(torch.from_numpy(rows[: len(rows) // 2 * 2])[None])[list(WAIT_MS)[point]][0]
-        codes = said[:, :CODES].argmax(-1).numpy()
-        energy, voiced = said[:, CODES].numpy() * ENERGY_SCALE, said[:, CODES + 1].numpy() > 0.0
-        return fitted(self._codebook[codes], frames), fitted(energy, frames), fitted(voiced, frames)
 
 
 def _sentence(item: Item) -> str:
@@ -239,13 +228,14 @@ def train_voices(
 ) -> dict[str, float]:
     """Train a distilled decoder on sound, or go on. home: the teacher's own timbre, float32[128]."""
     torch.manual_seed(plan.seed)
-    data, generator, judges, content = TrainingSet(set_folder), Generator(), Discriminators(), None
+    data, generator, judges, hearing = TrainingSet(set_folder), Generator(), Discriminators(), None
     load_weights(generator, init, optional=("steering",))
     generator.steering.home.copy_(torch.tensor(home))
     if encoder is not None:
         content = ContentEncoder()
         load_weights(content, encoder)
-    trainee = Voices(generator, judges, data, Teacher(), plan, content)
+        hearing = Hearing(content, data)
+    trainee = Voices(generator, judges, data, Teacher(), plan, hearing)
     optimiser = torch.optim.AdamW(generator.parameters(), lr=plan.rate, betas=(0.8, 0.99), weight_decay=0.0)
     beside: dict[str, torch.nn.Module | torch.optim.Optimizer] = {
         "judges": judges,

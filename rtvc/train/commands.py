@@ -264,7 +264,7 @@ def _generator_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="checkpoint to begin with; steer and voices need that of the stage before",
     )
-    parser.add_argument("--encoder", type=Path, metavar="FILE", help="voices: checkpoint whose mistakes are learnt too")
+    parser.add_argument("--encoder", type=Path, metavar="FILE", help="distil and voices: as this checkpoint hears")
     parser.add_argument("--kokoro-voices", type=Path, metavar="FOLDER", help="for the timbre of the home voice")
     parser.add_argument("--home", default="af_heart", metavar="NAME", help="voice of the teacher (af_heart)")
     parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rate (1)")
@@ -290,7 +290,7 @@ def _generator(args: argparse.Namespace) -> int:
     if not isinstance(plan, SteerPlan):
         plan = dataclasses.replace(plan, half_precision=not args.full_precision)
     if isinstance(plan, DistilPlan):
-        return _trained(args.run_folder, distil(args.set, args.run_folder, plan, args.init))
+        return _trained(args.run_folder, distil(args.set, args.run_folder, plan, args.init, encoder=args.encoder))
     if args.init is None or args.kokoro_voices is None:
         raise TrainingError(f"rtvc train generator {args.stage}: --init and --kokoro-voices are needed")
     home = Timbres(args.kokoro_voices).voice(args.home)

@@ -1,9 +1,10 @@
 """Training of the decoder, in two stages.
 
 `distil`: a causal copy of the teacher's decoder learns its hidden frames, hearing AHEAD frames of the future. Both
-hear the same codes, at times wrong ones, and the same energy, at times one that is off as an estimate is: noise in
-the copy's input alone would teach it to average. The head stays as it is: what adversarial training has put into the
-phases is inherited, not learnt.
+hear the same: true codes, or wrong ones at times, with energy that is off as an estimate is; or, given an encoder, what
+the live chain hears in any recording of the set (`hearing`), for that is what the copy will be given, and the
+teacher copes well with it. (Noise in the copy's input alone would teach it to average.) The head stays as it is: what
+adversarial training has put into the phases is inherited, not learnt.
 `steer`: only the small network that filters by timbre learns, from renditions of Kokoro in many timbres, to bring the
 log power in its bands to theirs. Sound is compared as spectra of 1200 samples (50 ms Hann) every 300 at 24 kHz,
 without synthesis in between. The Itakura-Saito distance is logged but not descended: it asks for the mean power, and
@@ -21,11 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rtvc.engine.neural_voice import UNVOICED_HZ
+from rtvc.models.encoder import ContentEncoder
 from rtvc.models.generator import AHEAD, BANDS, Generator
 
 from . import TrainingError
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, Ints, Item, TrainingSet
 from .excitation import pulse_train
+from .hearing import Hearing
 from .loop import Loop, Schedule, load_weights
 from .losses import band_distance, itakura_saito, parts_power, relative_error
 from .teacher import Teacher, decoder_input
@@ -33,6 +37,7 @@ from .timbres import SCALE
 
 FFT_FRAMES = 1200
 MEDIAN_HZ = (85.0, 320.0)
+TEACHER_REACH = 60  # frames around a cut that its hidden frames hear of, eight blocks and the first layer
 EDGE_FRAMES = (40, 2)  # at a cut's start and end, where the decoder lacks the past and the spectrum the sound
 
 
@@ -59,6 +64,10 @@ class DistilPlan:
     """Share of utterances in which some frames get the code of a near frame..."""
     slipped: float = 0.1
     """...and the share of their frames that do."""
+    heard: float = 0.65
+    """Share of utterances as the live chain hears them, where an encoder is given."""
+    recordings: int = 2000
+    """Of how many utterances at most: each has to be heard once, which takes as long as some steps."""
     noisy_energy: float = 0.5
     """Share of utterances whose energy is not exact."""
     half_precision: bool = True
@@ -94,8 +103,19 @@ def fitted(x: Floats, frames: int) -> Floats:
 class Distillation:
     """Batches and loss of the stage `distil`."""
 
-    def __init__(self, generator: Generator, data: TrainingSet, teacher: Hides, plan: DistilPlan) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        data: TrainingSet,
+        teacher: Hides,
+        plan: DistilPlan,
+        hearing: Hearing | None = None,
+    ) -> None:
         self._generator, self._data, self._teacher, self._plan = generator, data, teacher, plan
+        self._hearing = hearing
+        whole = data.train
+        picked = np.random.default_rng(plan.seed).permutation(len(whole))[: plan.recordings]
+        self._recordings = [whole[k] for k in picked]
         self._items = exact_items(data)
         self._codebook = np.array(data.codebook)
 
@@ -109,20 +129,30 @@ class Distillation:
 
     def _pair(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return what the copy hears and what the teacher made of the truth, both float32[frames, width]."""
-        plan, data = self._plan, self._data
-        item = self._items[rng.integers(len(self._items))]
-        rows = data.rows(item)
-        place = slice(item.frame0, item.frame0 + len(rows))
-        f0_hz, energy = np.array(data.f0_hz[place]), np.array(data.energy[place])
+        plan = self._plan
+        if self._hearing is not None and rng.random() < plan.heard:
+            heard = self._hearing.of(self._recordings[rng.integers(len(self._recordings))], rng)
+            content, f0_hz, energy = self._codebook[heard.codes], heard.f0_hz, heard.energy
+        else:
+            content, f0_hz, energy = self._known(self._items[rng.integers(len(self._items))], rng)
         voiced = f0_hz[f0_hz > VOICED_HZ]
         low, high = np.log(MEDIAN_HZ)
         wanted = float(np.exp(rng.uniform(low, high)))
-        f0_hz = (f0_hz * (wanted / float(np.median(voiced)) if len(voiced) else 1.0)).astype(np.float32)
-        content, energy = self._codebook[self._codes(item, rows, rng)], self._estimated(energy, rng)
+        scale = wanted / float(np.median(voiced)) if len(voiced) else 1.0
+        f0_hz = np.where(f0_hz > VOICED_HZ, f0_hz * scale, UNVOICED_HZ).astype(np.float32)
+        start = max(0, int(rng.integers(-plan.frames // 4, max(1, len(f0_hz) - plan.frames))))
+        margin = slice(max(0, start - TEACHER_REACH), start + plan.frames + TEACHER_REACH)
+        content, f0_hz, energy, start = content[margin], f0_hz[margin], energy[margin], start - margin.start
         target = self._teacher.hidden(content, f0_hz, energy)
-        heard = fitted(decoder_input(content, f0_hz, energy)[AHEAD:], len(rows))
-        start = int(rng.integers(0, max(1, len(rows) - plan.frames)))
-        return fitted(heard[start:], plan.frames), fitted(target[start:], plan.frames)
+        given = fitted(decoder_input(content, f0_hz, energy)[AHEAD:], len(f0_hz))
+        return fitted(given[start:], plan.frames), fitted(target[start:], plan.frames)
+
+    def _known(self, item: Item, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+        """Return content, F0 and energy of a rendition, spoiled."""
+        rows = self._data.rows(item)
+        place = slice(item.frame0, item.frame0 + len(rows))
+        energy = self._estimated(np.array(self._data.energy[place]), rng)
+        return self._codebook[self._codes(item, rows, rng)], np.array(self._data.f0_hz[place]), energy
 
     def _codes(self, item: Item, rows: Ints, rng: np.random.Generator) -> Ints:
         """Return the code of each frame: the nearest; for some tokens another, as likely as its share says; or for
@@ -231,7 +261,12 @@ class Steering:
 
 
 def distil(
-    set_folder: Path, run_folder: Path, plan: DistilPlan, init: Path | None = None, teacher: Path | None = None
+    set_folder: Path,
+    run_folder: Path,
+    plan: DistilPlan,
+    init: Path | None = None,
+    teacher: Path | None = None,
+    encoder: Path | None = None,
 ) -> dict[str, float]:
     """Train the decoder's first stage, or go on; without init it starts from the teacher's own weights."""
     torch.manual_seed(plan.seed)
@@ -245,7 +280,12 @@ def distil(
     trained = [p for p in generator.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.0)
     loop = Loop(run_folder, generator, optimiser, plan.schedule, plan.seed)
-    return loop.run(Distillation(generator, data, source, plan).losses)
+    hearing = None
+    if encoder is not None:
+        content = ContentEncoder()
+        load_weights(content, encoder)
+        hearing = Hearing(content, data)
+    return loop.run(Distillation(generator, data, source, plan, hearing).losses)
 
 
 def steer(set_folder: Path, run_folder: Path, plan: SteerPlan, init: Path, home: Floats) -> dict[str, float]:

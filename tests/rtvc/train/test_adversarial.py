@@ -15,6 +15,7 @@ from rtvc.models.generator import Generator
 from rtvc.train import TrainingError
 from rtvc.train.adversarial import Voices, VoicesPlan
 from rtvc.train.dataset import SetWriter, TrainingSet
+from rtvc.train.hearing import Hearing
 from rtvc.train.loop import Loop, Schedule
 from tests.rtvc.train.toy import toy_set
 
@@ -42,7 +43,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
 
 def voices(data: TrainingSet, plan: VoicesPlan = PLAN, content: ContentEncoder | None = None) -> Voices:
     torch.manual_seed(0)
-    return Voices(Generator(), Discriminators(channels=4), data, Mute(), plan, content)
+    hearing = Hearing(content, data) if content else None
+    return Voices(Generator(), Discriminators(channels=4), data, Mute(), plan, hearing)
 
 
 def trained(folder: Path, made: Voices, plan: VoicesPlan = PLAN) -> dict[str, float]:
