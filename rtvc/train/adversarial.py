@@ -1,10 +1,10 @@
 """Training of the whole decoder on sound, against discriminators: the stage `voices`.
 
 Codes, F0, energy and a timbre go in; the sound that the live synthesis makes of what comes out is compared with what
-should be heard. A share of the cuts (`home`) should sound as the teacher does, the others as Kokoro's rendition in
-that timbre. In a share of them (`heard`) codes, energy and voicing are not the true ones but what a trained encoder
-makes of another rendition of the sentence, spoiled as a microphone spoils it: all renditions of a sentence have one
-timing, so the target is known, and the decoder learns to be graceful with the mistakes that it will be given.
+should be heard. A share of the cuts (`home`) should sound as the teacher does, given the same; the others as Kokoro's
+rendition in that timbre. A share of them is not true but heard (`hearing`): for the home voice any recording, as the
+teacher copes with all mistakes; else another rendition of the sentence, for all have one timing, so that the target is
+known. So the decoder learns to be graceful with the mistakes that it will be given.
 
 Losses: log magnitudes and convergence of spectra at three resolutions, the judges' least-squares scores, and the
 distance of what the judges' layers see. The judges learn in the same step, from the same cuts.
@@ -32,15 +32,14 @@ from rtvc.models.generator import AHEAD, BANDS, Generator
 from . import TrainingError
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, Item, TrainingSet
 from .excitation import pulse_train
-from .generator import Hides, exact_items, fitted
+from .generator import TEACHER_REACH, Hides, exact_items, fitted
 from .hearing import Hearing
 from .loop import Loop, Schedule, load_weights
 from .losses import spectral_distance
-from .synthesis import FRAME, excitation, synthesise
+from .synthesis import excitation, synthesise
 from .teacher import Teacher, decoder_input
 from .timbres import SCALE
 
-TEACHER_LEAD = FRAME // 2  # as its own synthesis has it
 HOME_MEDIAN_HZ = (130.0, 300.0)  # where the teacher sounds well
 
 
@@ -55,7 +54,9 @@ class VoicesPlan:
     """Frames at a cut's start that are not judged: their past is unknown."""
     rate: float = 2e-4
     home: float = 0.35
-    heard: float = 0.6
+    heard: float = 0.7
+    recordings: int = 1000
+    """Of how many utterances at most the home voice hears."""
     spectra_weight: float = 5.0
     adversarial_weight: float = 1.0
     feature_weight: float = 2.0
@@ -68,6 +69,9 @@ class Fills(Hides, Protocol):
 
     def fill(self, generator: Generator) -> None:
         """Give a decoder the teacher's weights."""
+
+
+Stream = tuple[Floats, Floats, Floats]  # content, F0 and energy of each decoder frame
 
 
 class Cuts(NamedTuple):
@@ -107,6 +111,9 @@ class Voices:
         for item in self._items:
             self._renditions.setdefault(_sentence(item), []).append(item)
         self._codebook = np.array(data.codebook)
+        whole = data.train
+        picked = np.random.default_rng(plan.seed).permutation(len(whole))[: plan.recordings]
+        self._recordings = [whole[k] for k in picked]
         self.optimiser = torch.optim.AdamW(judges.parameters(), lr=plan.rate, betas=(0.8, 0.99))
 
     def losses(self, rng: np.random.Generator, _step: int) -> Mapping[str, Tensor]:
@@ -165,45 +172,59 @@ class Voices:
         return Cuts(*(torch.tensor(np.stack(part)) for part in zip(*cuts, strict=True)))
 
     def _cut(self, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Floats]:
-        plan, data = self._plan, self._data
-        item = self._items[int(rng.integers(len(self._items)))]
-        rows = data.rows(item)
-        place = slice(item.frame0, item.frame0 + len(rows))
-        f0_hz, energy = np.array(data.f0_hz[place]), np.array(data.energy[place])
-        home = rng.random() < plan.home
-        voiced = f0_hz > VOICED_HZ
-        scale = item.f0_scale
-        if home and voiced.any():
-            low, high = np.log(HOME_MEDIAN_HZ)
-            scale = float(np.exp(rng.uniform(low, high))) / float(np.median(f0_hz[voiced]))
-        f0_hz = np.where(voiced, f0_hz * scale, UNVOICED_HZ).astype(np.float32)
-        start = int(rng.integers(0, max(1, len(rows) - plan.frames)))
-        cut = slice(start, start + plan.frames)
-        true = self._codebook[data.code_idx[rows, 0].astype(np.int64)]
-        if home:
-            sound = self._teachers_sound(true, f0_hz, energy)
-            timbre = self.generator.steering.home.numpy()
-        else:
-            first = item.start24
-            sound = data.audio24[first : first + len(rows) * FRAME_FRAMES_24K].astype(np.float32) / np.float32(32768)
-            timbre = (SCALE * np.array(data.timbres[item.tv])).astype(np.float32)
-        content = true
-        if self._hearing is not None and rng.random() < plan.heard:
-            others = self._renditions[_sentence(item)]
-            heard = self._hearing.of(others[int(rng.integers(len(others)))], rng)
-            content, energy = fitted(self._codebook[heard.codes], len(rows)), fitted(heard.energy, len(rows))
-            f0_hz = np.where(fitted(heard.f0_hz, len(rows)) > 0.0, _filled(f0_hz), UNVOICED_HZ).astype(np.float32)
-        x = fitted(decoder_input(content, f0_hz, energy)[AHEAD:], len(rows))
+        at_home = rng.random() < self._plan.home
+        heard = self._hearing is not None and rng.random() < self._plan.heard
+        stream, sound, timbre = (self._home if at_home else self._rendition)(heard, rng)
+        content, f0_hz, energy = stream
+        frames, plan = len(f0_hz), self._plan
+        start = int(rng.integers(0, max(1, frames - plan.frames)))
+        x = fitted(decoder_input(content, f0_hz, energy)[AHEAD:], frames)
         samples = slice(start * FRAME_FRAMES_24K, (start + plan.frames) * FRAME_FRAMES_24K)
-        rest = max(0, start + plan.frames - len(rows)) * FRAME_FRAMES_24K
-        pulses = np.pad(pulse_train(f0_hz)[samples], (0, rest))
-        return fitted(x[cut], plan.frames), pulses, np.pad(sound[samples], (0, rest)), timbre
+        rest = max(0, start + plan.frames - frames) * FRAME_FRAMES_24K
+        pulses, sound = np.pad(pulse_train(f0_hz)[samples], (0, rest)), np.pad(sound[samples], (0, rest))
+        return fitted(x[start:], plan.frames), pulses, sound, timbre
 
-    def _teachers_sound(self, content: Floats, f0_hz: Floats, energy: Floats) -> Floats:
-        parts = self._teacher_head(torch.from_numpy(self._teacher.hidden(content, f0_hz, energy))[None])
-        pulses = torch.from_numpy(pulse_train(f0_hz))[None]
-        sound: Floats = synthesise(parts, excitation(pulses), TEACHER_LEAD)[0].numpy()
-        return sound
+    def _home(self, heard: bool, rng: np.random.Generator) -> tuple[Stream, Floats, Floats]:
+        """Return an utterance, true or as it is heard, what the teacher makes of that, and the home voice's timbre."""
+        if heard and self._hearing is not None:
+            found = self._hearing.of(self._recordings[int(rng.integers(len(self._recordings)))], rng)
+            content, f0_hz, energy = self._codebook[found.codes], found.f0_hz, found.energy
+        else:
+            content, f0_hz, energy = self._true(self._items[int(rng.integers(len(self._items)))])
+        voiced = f0_hz > VOICED_HZ
+        low, high = np.log(HOME_MEDIAN_HZ)
+        scale = float(np.exp(rng.uniform(low, high))) / float(np.median(f0_hz[voiced])) if voiced.any() else 1.0
+        f0_hz = np.where(voiced, f0_hz * scale, UNVOICED_HZ).astype(np.float32)
+        longest = self._plan.frames + 2 * TEACHER_REACH
+        start = int(rng.integers(0, max(1, len(f0_hz) - longest)))
+        cut = slice(start, start + longest)
+        stream = content[cut], f0_hz[cut], energy[cut]
+        parts = self._teacher_head(torch.from_numpy(self._teacher.hidden(*stream))[None])
+        pulses = torch.from_numpy(pulse_train(f0_hz[cut]))[None]
+        sound: Floats = synthesise(parts, excitation(pulses), LEAD)[0].numpy()
+        return stream, sound, self.generator.steering.home.numpy()
+
+    def _rendition(self, heard: bool, rng: np.random.Generator) -> tuple[Stream, Floats, Floats]:
+        """Return a sentence, true or as it is heard in any rendition, its sound in one, and that one's timbre."""
+        data = self._data
+        item = self._items[int(rng.integers(len(self._items)))]
+        content, f0_hz, energy = self._true(item)
+        frames = len(f0_hz)
+        f0_hz = np.where(f0_hz > VOICED_HZ, f0_hz * item.f0_scale, UNVOICED_HZ).astype(np.float32)
+        if heard and self._hearing is not None:
+            others = self._renditions[_sentence(item)]
+            found = self._hearing.of(others[int(rng.integers(len(others)))], rng)
+            content, energy = fitted(self._codebook[found.codes], frames), fitted(found.energy, frames)
+            f0_hz = np.where(fitted(found.f0_hz, frames) > 0.0, _filled(f0_hz), UNVOICED_HZ).astype(np.float32)
+        sound = data.audio24[item.start24 : item.start24 + frames * FRAME_FRAMES_24K].astype(np.float32) / 32768
+        timbre = (SCALE * np.array(data.timbres[item.tv])).astype(np.float32)
+        return (content, f0_hz, energy), sound.astype(np.float32), timbre
+
+    def _true(self, item: Item) -> Stream:
+        data, rows = self._data, self._data.rows(item)
+        place = slice(item.frame0, item.frame0 + len(rows))
+        codes = data.code_idx[rows, 0].astype(np.int64)
+        return self._codebook[codes], np.array(data.f0_hz[place]), np.array(data.energy[place])
 
 
 def _sentence(item: Item) -> str:
