@@ -85,7 +85,8 @@ class SimulatedStreams:
     ) -> None:
         """Play source (float32[n] at the capture's rate, then silence) and, with keep, record what comes out.
 
-        With loop, source begins again where it ends (up to less than a block of it is left out then). duplex runs both sides in one callback on the capture's clock; otherwise they are half a block apart.
+        With loop, source begins again where it ends (less than a block of it may be left out then). duplex runs both
+        sides in one callback on the capture's clock; otherwise they are half a block apart.
         """
         self.duplex = duplex
         self._link = link

@@ -58,7 +58,8 @@ _TABLE = (
         Field("delay_ms", "number"), Field("xruns", "integer"), Field("load", "number"),
     )),
     Event("Trace", Intent.TRACE, "Pitch and spectrum of what goes in and comes out: a column each 25 ms", (
-        Field("at", "integer", "engine sample at the end of the last column"), Field("in", "object"), Field("out", "object"),
+        Field("at", "integer", "engine sample at the end of the last column"), Field("in", "object"),
+        Field("out", "object"),
     )),
 )  # fmt: skip
 
@@ -68,6 +69,10 @@ EVENTS: Mapping[str, Event] = {event.name: event for event in _TABLE}
 def event_schemas() -> dict[str, Any]:
     """Return JSON Schemas of eventData, and the intent bit, by event."""
     return {
-        event.name: {"description": event.doc, "eventIntent": int(event.intent), "eventData": object_schema(event.tells)}
+        event.name: {
+            "description": event.doc,
+            "eventIntent": int(event.intent),
+            "eventData": object_schema(event.tells),
+        }
         for event in EVENTS.values()
     }

@@ -36,7 +36,7 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class Field:
-    """One field. `value` is a parameter's value, `values` maps parameter ids to values; text has 1..longest characters."""
+    """One field. `value` is a parameter's value, `values` maps parameter ids to values, text has 1..longest letters."""
 
     name: str
     kind: Kind

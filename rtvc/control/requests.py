@@ -34,7 +34,10 @@ class Request:
 
 REV = Field("rev", "integer", "revision of the parameters")
 APPLIED_AT = Field(
-    "applied_at", "integer", "engine sample (48 kHz) from which the change sounds; null without an engine", nullable=True
+    "applied_at",
+    "integer",
+    "engine sample (48 kHz) from which the change sounds; null without an engine",
+    nullable=True,
 )
 
 _ID = Field("id", "text", "parameter id, such as pitch.semitones", longest=64)
@@ -93,7 +96,8 @@ _TABLE = (
         Field("name", "text", "voice", longest=40),
     ), (Field("name", "text"),)),
     _write("BlendVoices", "Speak as a mixture of two neural voices", (
-        Field("first", "text", "neural voice", choices=TIMBRES), Field("second", "text", "neural voice", choices=TIMBRES),
+        Field("first", "text", "neural voice", choices=TIMBRES),
+        Field("second", "text", "neural voice", choices=TIMBRES),
         Field("blend", "number", "share of the second", minimum=0, maximum=1),
     ), (Field("first", "text"), Field("second", "text"), Field("blend", "number"))),
     _read("ListPresets", "The presets there are, and which one was loaded last", (), (
@@ -114,7 +118,8 @@ _TABLE = (
     )),
     _read("GetStats", "Latency histogram, xruns, load, up-time, clients", (), (
         Field("latency_ms", "object"), Field("xruns", "integer"), Field("device_xruns", "integer"),
-        Field("block_max_ms", "number"), Field("load", "number"), Field("uptime_s", "number"), Field("clients", "integer"),
+        Field("block_max_ms", "number"), Field("load", "number"), Field("uptime_s", "number"),
+        Field("clients", "integer"),
     )),
     _write("SetMute", "Silence, or not", (Field("muted", "boolean", "true is silence"),), (Field("muted", "boolean"),)),
     _write("ToggleMute", "Turn mute over", (), (Field("muted", "boolean"),)),
@@ -141,8 +146,8 @@ _TABLE = (
     _read("ListJobs", "File conversions, running and done", (), (Field("jobs", "list"),)),
     _act("StartJob", "Convert a file beside the live sound", (
         Field("kind", "text", choices=("convert",)), Field("input", "text", "audio file", longest=1000),
-        Field("output", "text", "file to write", longest=1000), Field("preset", "text", "its sound; that of now if absent",
-                                                                      True, longest=40),
+        Field("output", "text", "file to write", longest=1000),
+        Field("preset", "text", "its sound; that of now if absent", True, longest=40),
     ), (_JOB,), Role.ADMIN),
     _act("CancelJob", "Stop a conversion and remove what it wrote", (_JOB,), (_JOB,), Role.ADMIN),
 )  # fmt: skip
