@@ -193,9 +193,9 @@ class Control:
         """End the connection."""
         self._socket.close()
 
-    def request(self, name: str, **data: Any) -> dict[str, Any]:
+    def request(self, name: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Send any request and return its responseData. Raises ControlError."""
-        return _result(self._answer(*self._wire.request(name, data)))
+        return _result(self._answer(*self._wire.request(name, data or {})))
 
     def batch(self, calls: Sequence[Call], halt: bool = True) -> list[dict[str, Any]]:
         """Send requests (name, data) that take effect at one block; return their responseData. Raises ControlError."""
@@ -204,41 +204,41 @@ class Control:
 
     def get(self, param_id: str) -> Value:
         """Return a parameter's value."""
-        value: Value = self.request("GetParam", id=param_id)["value"]
+        value: Value = self.request("GetParam", {"id": param_id})["value"]
         return value
 
     def set(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """Set parameters together; return values, rev and applied_at."""
-        return self.request("SetParam", values=dict(values))
+        return self.request("SetParam", {"values": dict(values)})
 
     def nudge(self, param_id: str, by: float) -> float:
         """Move a number within its range; return where it is now."""
-        return float(self.request("NudgeParam", id=param_id, by=by)["value"])
+        return float(self.request("NudgeParam", {"id": param_id, "by": by})["value"])
 
     def toggle(self, param_id: str) -> bool:
         """Turn a switch over; return what it is now."""
-        return bool(self.request("ToggleParam", id=param_id)["value"])
+        return bool(self.request("ToggleParam", {"id": param_id})["value"])
 
     def ramp(self, param_id: str, value: float, duration_ms: float, smooth: bool = False) -> None:
         """Move a number to value over a time."""
         curve = "smooth" if smooth else "linear"
-        self.request("RampParam", id=param_id, value=value, duration_ms=duration_ms, curve=curve)
+        self.request("RampParam", {"id": param_id, "value": value, "duration_ms": duration_ms, "curve": curve})
 
     def switch_voice(self, name: str) -> None:
         """Speak as dsp, own, silence or a neural voice."""
-        self.request("SwitchVoice", name=name)
+        self.request("SwitchVoice", {"name": name})
 
     def load_preset(self, name: str) -> None:
         """Sound as a preset says."""
-        self.request("LoadPreset", name=name)
+        self.request("LoadPreset", {"name": name})
 
     def mute(self, muted: bool = True) -> None:
         """Be silent, or not."""
-        self.request("SetMute", muted=muted)
+        self.request("SetMute", {"muted": muted})
 
     def panic(self, on: bool = True) -> None:
         """Be silent at once and until it is taken back."""
-        self.request("Panic", on=on)
+        self.request("Panic", {"on": on})
 
     def status(self) -> dict[str, Any]:
         """Return the session's state, delay, levels and counters."""
@@ -316,9 +316,9 @@ class AsyncControl:
         await self._socket.close()
         await self._reader
 
-    async def request(self, name: str, **data: Any) -> dict[str, Any]:
+    async def request(self, name: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Send any request and return its responseData. Raises ControlError."""
-        return _result(await self._answer(*self._wire.request(name, data)))
+        return _result(await self._answer(*self._wire.request(name, data or {})))
 
     async def batch(self, calls: Sequence[Call], halt: bool = True) -> list[dict[str, Any]]:
         """Send requests (name, data) that take effect at one block; return their responseData. Raises ControlError."""
@@ -327,11 +327,11 @@ class AsyncControl:
 
     async def set(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """Set parameters together; return values, rev and applied_at."""
-        return await self.request("SetParam", values=dict(values))
+        return await self.request("SetParam", {"values": dict(values)})
 
     async def get(self, param_id: str) -> Value:
         """Return a parameter's value."""
-        value: Value = (await self.request("GetParam", id=param_id))["value"]
+        value: Value = (await self.request("GetParam", {"id": param_id}))["value"]
         return value
 
     async def events(self) -> AsyncIterator[Event]:

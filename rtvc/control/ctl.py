@@ -101,12 +101,14 @@ def _set(control: Control, args: argparse.Namespace) -> dict[str, Any]:
 
 def _ramp(control: Control, args: argparse.Namespace) -> dict[str, Any]:
     curve = "smooth" if args.smooth else "linear"
-    return control.request("RampParam", id=args.id, value=args.value, duration_ms=args.duration_ms, curve=curve)
+    return control.request(
+        "RampParam", {"id": args.id, "value": args.value, "duration_ms": args.duration_ms, "curve": curve}
+    )
 
 
 def _voice(control: Control, args: argparse.Namespace) -> dict[str, Any]:
     if args.name:
-        return control.request("SwitchVoice", name=args.name)
+        return control.request("SwitchVoice", {"name": args.name})
     answer = control.request("ListVoices")
     voices = {voice["name"]: voice["doc"] if voice["available"] else voice["reason"] for voice in answer["voices"]}
     return {"current": answer["current"]["name"], **voices}
@@ -114,19 +116,23 @@ def _voice(control: Control, args: argparse.Namespace) -> dict[str, Any]:
 
 def _preset(control: Control, args: argparse.Namespace) -> dict[str, Any]:
     if args.name:
-        return control.request("LoadPreset", name=args.name)
+        return control.request("LoadPreset", {"name": args.name})
     answer = control.request("ListPresets")
     return {"current": answer["current"], **{preset["name"]: preset["doc"] for preset in answer["presets"]}}
 
 
 def _mute(control: Control, args: argparse.Namespace) -> dict[str, Any]:
-    return control.request("ToggleMute") if args.how == "toggle" else control.request("SetMute", muted=args.how == "on")
+    return (
+        control.request("ToggleMute")
+        if args.how == "toggle"
+        else control.request("SetMute", {"muted": args.how == "on"})
+    )
 
 
 def _record(control: Control, args: argparse.Namespace) -> dict[str, Any]:
     if args.how == "stop":
         return control.request("StopRecord")
-    return control.request("StartRecord", **({"path": os.path.abspath(args.path)} if args.path else {}))
+    return control.request("StartRecord", {"path": os.path.abspath(args.path)} if args.path else {})
 
 
 def _raw(control: Control, args: argparse.Namespace) -> dict[str, Any]:
@@ -136,7 +142,7 @@ def _raw(control: Control, args: argparse.Namespace) -> dict[str, Any]:
         raise ControlError(f"{args.data}: is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise ControlError(f"{args.data}: must be an object")
-    return control.request(args.request, **data)
+    return control.request(args.request, data)
 
 
 def _plain(request: str) -> Callable[[Control, argparse.Namespace], dict[str, Any]]:
@@ -146,13 +152,13 @@ def _plain(request: str) -> Callable[[Control, argparse.Namespace], dict[str, An
 _VERBS: Mapping[str, Callable[[Control, argparse.Namespace], dict[str, Any]]] = {
     "get": _get,
     "set": _set,
-    "nudge": lambda control, args: control.request("NudgeParam", id=args.id, by=args.by),
-    "toggle": lambda control, args: control.request("ToggleParam", id=args.id),
+    "nudge": lambda control, args: control.request("NudgeParam", {"id": args.id, "by": args.by}),
+    "toggle": lambda control, args: control.request("ToggleParam", {"id": args.id}),
     "ramp": _ramp,
     "voice": _voice,
     "preset": _preset,
     "mute": _mute,
-    "panic": lambda control, args: control.request("Panic", on=args.how == "on"),
+    "panic": lambda control, args: control.request("Panic", {"on": args.how == "on"}),
     "record": _record,
     "undo": _plain("Undo"),
     "redo": _plain("Redo"),

@@ -132,7 +132,7 @@ def play(messages: Iterable[MidiMessage], bindings: Iterable[Binding], control: 
         call = binding.call(source[3]) if binding and source else None
         if call:
             try:
-                control.request(call[0], **call[1])
+                control.request(*call)
             except ControlError as error:
                 if not error.code:
                     raise

@@ -64,7 +64,7 @@ def serve(control: Control, bind: str, port: int) -> None:
     def heard(address: str, *args: Any) -> None:
         try:
             name, data = call_of(address, args)
-            control.request(name, **data)
+            control.request(name, data)
         except ControlError as error:
             if not error.code and "closed" in str(error):
                 raise
