@@ -160,14 +160,16 @@ class Control:
         """
         self._wire = _Wire(token, events)
         self._events: list[Event] = []
+        self._closing = contextlib.ExitStack()
         try:
-            self._socket = connect_sync(
+            connecting = connect_sync(
                 url,
                 ssl=_tls(url, fingerprint),
                 subprotocols=[JSON_SUBPROTOCOL],  # type: ignore[list-item]
                 max_size=_ANSWER_BYTES,
                 compression=None,
             )
+            self._socket = self._closing.enter_context(connecting)
         except (OSError, WebSocketException, ValueError) as error:
             raise _unreachable(url, error) from None
         try:
@@ -177,10 +179,10 @@ class Control:
             self._socket.send(self._wire.identify(self._socket.recv(ANSWER_S)))
             self.role: str = self._wire.read(self._socket.recv(ANSWER_S))["d"].get("role", "admin")
         except (ConnectionClosed, TimeoutError) as error:
-            self._socket.close()
+            self.close()
             raise _closed(error) if isinstance(error, ConnectionClosed) else _unreachable(url, error) from None
         except ControlError:
-            self._socket.close()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -191,7 +193,7 @@ class Control:
 
     def close(self) -> None:
         """End the connection."""
-        self._socket.close()
+        self._closing.close()
 
     def request(self, name: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Send any request and return its responseData. Raises ControlError."""
@@ -288,32 +290,32 @@ class AsyncControl:
         self._error = ControlError("the connection was closed")
 
     async def __aenter__(self) -> Self:
-        try:
-            self._socket: ClientConnection = await connect_async(
-                self._url,
-                ssl=_tls(self._url, self._fingerprint),
-                subprotocols=[JSON_SUBPROTOCOL],  # type: ignore[list-item]
-                max_size=_ANSWER_BYTES,
-                compression=None,
-            )
-        except (OSError, WebSocketException, ValueError) as error:
-            raise _unreachable(self._url, error) from None
-        try:
+        async with contextlib.AsyncExitStack() as closing:
+            try:
+                connecting = connect_async(
+                    self._url,
+                    ssl=_tls(self._url, self._fingerprint),
+                    subprotocols=[JSON_SUBPROTOCOL],  # type: ignore[list-item]
+                    max_size=_ANSWER_BYTES,
+                    compression=None,
+                )
+                self._socket: ClientConnection = await closing.enter_async_context(connecting)
+            except (OSError, WebSocketException, ValueError) as error:
+                raise _unreachable(self._url, error) from None
             if self._fingerprint:
                 tls = self._socket.transport.get_extra_info("ssl_object")
                 _check_fingerprint(tls.getpeercert(True) if tls else None, self._fingerprint)
-            await self._socket.send(self._wire.identify(await self._socket.recv()))
-            self.role: str = self._wire.read(await self._socket.recv())["d"].get("role", "admin")
-        except ConnectionClosed as error:
-            raise _closed(error) from None
-        except ControlError:
-            await self._socket.close()
-            raise
+            try:
+                await self._socket.send(self._wire.identify(await self._socket.recv()))
+                self.role: str = self._wire.read(await self._socket.recv())["d"].get("role", "admin")
+            except ConnectionClosed as error:
+                raise _closed(error) from None
+            self._closing = closing.pop_all()
         self._reader = asyncio.get_running_loop().create_task(self._read())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._socket.close()
+        await self._closing.aclose()
         await self._reader
 
     async def request(self, name: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,8 @@ def test_roles_are_kept_to(play: Play) -> None:
 
 def test_an_operator_records_only_into_the_recordings_folder(play: Play) -> None:
     async def story(room: Room) -> None:
-        room.desk.session.status = lambda: type("S", (), {"state": "running"})()  # type: ignore[method-assign, assignment]
+        status = replace(room.desk.session.status(), state="running")
+        room.desk.session.status = lambda: status  # type: ignore[method-assign]
         operator = Asker(Identity("bert", Role.OPERATOR), "bert#1")
         for path in ("../out.flac", "/tmp/out.flac", "a/../../out.flac"):
             answer = await room.ask("StartRecord", {"path": path}, operator)
