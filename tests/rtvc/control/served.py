@@ -29,7 +29,7 @@ from rtvc.engine.params import Value, to_vector
 
 RATE_HZ = 48000
 TONE_HZ, LEVEL = 200.0, 0.2
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0  # the first conversion compiles its kernels
 PLAIN: dict[str, Value] = {"voice.name": "dsp", "gate.threshold_db": -90, "level.match": False}
 
 
