@@ -6,8 +6,8 @@ allowed; server and session are in one process, the clients in others.
 - "heard": from just before SetParam is sent until the first changed sample is played. The tone repeats with the block,
   so a sample differs from the one a block before only where something changed; a sample is played when its block's
   callback ran plus its place in the block.
-- "load": 20 clients send 200 SetParam a second between them while one more, subscribed to everything, never reads.
-  Answer times are the clients'; "stalled" is what the one that does not read did to the others (its times apart).
+- "load": 20 clients send 200 SetParam a second between them; in every other part of the time one more is there that is
+  subscribed to everything and never reads. The times are from request to answer, as the clients see them.
 - "half-open": 1,000 connections that say nothing; the time of a request beside them.
 - "fuzz": messages made wrong by chance, through protocol and handlers, beside the sound.
 
@@ -145,8 +145,8 @@ def heard_ms(there: Served, changed_ns: NDArray[np.int64], count: int) -> list[f
 
 
 async def clients(url: str, seconds: float) -> None:
-    """Be the clients; print the answer times in ms."""
-    times: list[float] = []
+    """Be the clients; print when each request was sent (s, of perf_counter) and how long its answer took (ms)."""
+    times: list[tuple[float, float]] = []
 
     async def one(number: int) -> None:
         async with AsyncControl(url, events=ALL_EVENTS) as control:
@@ -157,19 +157,18 @@ async def clients(url: str, seconds: float) -> None:
                 await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
                 begin_s = time.perf_counter()
                 await control.set({"formant.ratio": 1.0 + 0.2 * ((begin_s * 3) % 1.0)})
-                times.append(1e3 * (time.perf_counter() - begin_s))
+                times.append((begin_s, 1e3 * (time.perf_counter() - begin_s)))
                 due_s += period_s
 
     await asyncio.gather(*(one(number) for number in range(CLIENTS)))
     print(json.dumps(times))
 
 
-def run_clients(url: str, seconds: float) -> list[float]:
-    """Run the clients in a process of their own; return their answer times in ms."""
+def run_clients(url: str, seconds: float) -> NDArray[np.float64]:
+    """Run the clients in a process of their own; return when each request was sent and its answer time."""
     command = [sys.executable, "-m", "bench.control", "--be-clients", url, "--seconds", str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    times: list[float] = json.loads(done.stdout)
-    return times
+    return np.array(json.loads(done.stdout))
 
 
 @contextlib.contextmanager
@@ -201,34 +200,41 @@ def xruns(there: Served) -> int:
     return there.session.status().xruns
 
 
-def quantiles(times: list[float]) -> dict[str, float]:
-    return {f"p{q}_ms": float(np.percentile(times, q)) for q in (50, 99)} | {"max_ms": max(times)}
+def quantiles(times: list[float] | NDArray[np.float64]) -> dict[str, float]:
+    return {f"p{q}_ms": float(np.percentile(times, q)) for q in (50, 99)} | {"max_ms": float(np.max(times))}
 
 
 def measure_load(report: Report, there: Served, seconds: float) -> None:
-    alone = run_clients(there.url, min(seconds, 10.0))
-    report.row(what="load, nobody stalled", requests=len(alone), **quantiles(alone))
-    before, memory = xruns(there), 0.0
-    with stalled(there):
-        grown = []
-        done = threading.Event()
+    """Let 20 clients play; in every other part of the time one more is there that never reads."""
+    part_s = max(5.0, seconds / 20)
+    before = xruns(there)
+    spans: list[tuple[float, float]] = []
+    memory_mb: list[float] = []
+    done = threading.Event()
 
-        def watch() -> None:
-            while not done.wait(seconds / 20):
-                grown.append(resident_mb())
+    def disturb() -> None:
+        while not done.wait(part_s):
+            memory_mb.append(resident_mb())
+            with stalled(there):
+                begin_s = time.perf_counter()
+                done.wait(part_s)
+                spans.append((begin_s, time.perf_counter()))
 
-        thread = threading.Thread(target=watch)
-        thread.start()
-        beside = run_clients(there.url, seconds)
-        done.set()
-        thread.join()
-        memory = max(grown[-5:]) - max(grown[2:7]) if len(grown) > 12 else float("nan")
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    sent_s, took_ms = run_clients(there.url, seconds).T
+    done.set()
+    thread.join()
+    beside = np.zeros(len(sent_s), bool)
+    for begin_s, end_s in spans:
+        beside |= (sent_s > begin_s) & (sent_s < end_s)
     torn = xruns(there) - before
-    report.row(what="load, one stalled", requests=len(beside), seconds=seconds, xruns=torn, grown_mb=memory,
-               **quantiles(beside))  # fmt: skip
+    grown_mb = memory_mb[-1] - memory_mb[1] if len(memory_mb) > 2 else float("nan")
+    for what, times in (("load", took_ms[~beside]), ("load, one stalled", took_ms[beside])):
+        report.row(what=what, requests=len(times), seconds=seconds, xruns=torn, grown_mb=grown_mb, **quantiles(times))
     report.target("xruns under load", torn, "", "== 0")
-    report.target("memory grown under load", memory, "MB", "<= 5")
-    slower = float(np.percentile(beside, 99) / np.percentile(alone, 99))
+    report.target("memory grown under load", grown_mb, "MB", "<= 5")
+    slower = float(np.percentile(took_ms[beside], 99) / np.percentile(took_ms[~beside], 99))
     report.target("p99 of answers with one stalled over without", slower, "", "<= 1.5")
 
 
@@ -297,20 +303,20 @@ def main() -> None:
     report = Report("control")
     changed = SharedMemory(create=True, size=8)
     changed_ns: NDArray[np.int64] = np.ndarray((1,), np.int64, changed.buf)
-    with tempfile.TemporaryDirectory(prefix="rtvc-bench-") as name:
-        with served(Path(name), values={"voice.name": "own"}, bypass=True) as there:
-            session = there.session
-            session._open_streams = lambda link: DeviceProcess(link, session._link.memory.name, changed.name)
-            with there.control() as control:
-                control.request("Start")
-            time.sleep(3.0)  # until both clocks are known and drift control rests
-            found = heard_ms(there, changed_ns, 100 if args.quick else 1000)
-            report.row(what="heard", requests=len(found), xruns=xruns(there), **quantiles(found))
-            p99_ms = float(np.percentile(found, 99))
-            report.target("SetParam sent until first changed sample, p99", p99_ms, "ms", f"<= {GOAL_MS:.1f}")
-            measure_load(report, there, seconds)
-            measure_half_open(report, there)
-            measure_fuzz(report, there, args.cases or (5_000 if args.quick else 100_000))
+    with contextlib.ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="rtvc-bench-"))
+        there = stack.enter_context(served(Path(name), values={"voice.name": "own"}, bypass=True))
+        session = there.session
+        session._open_streams = lambda link: DeviceProcess(link, session._link.memory.name, changed.name)
+        session.start()
+        time.sleep(3.0)  # until both clocks are known and drift control rests
+        found = heard_ms(there, changed_ns, 100 if args.quick else 1000)
+        report.row(what="heard", requests=len(found), xruns=xruns(there), **quantiles(found))
+        p99_ms = float(np.percentile(found, 99))
+        report.target("SetParam sent until first changed sample, p99", p99_ms, "ms", f"<= {GOAL_MS:.1f}")
+        measure_load(report, there, seconds)
+        measure_half_open(report, there)
+        measure_fuzz(report, there, args.cases or (5_000 if args.quick else 100_000))
     del changed_ns
     changed.close()
     changed.unlink()
