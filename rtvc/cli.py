@@ -136,6 +136,10 @@ def _live_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-virtual-mic", action="store_true", help="play to a device instead")
     parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")
     parser.add_argument("--json", action="store_true", help="print the status once a second, a JSON object a line")
+    parser.add_argument("--simulated", action="store_true", help="use simulated devices that repeat a recorded voice")
+    parser.add_argument("--no-control", action="store_true", help="without remote control and panel")
+    parser.add_argument("--control-port", type=int, metavar="PORT", help="of remote control and panel (4466)")
+    parser.add_argument("--control-bind", metavar="ADDRESS", help="where it listens (127.0.0.1: this machine only)")
 
 
 def _live(args: argparse.Namespace) -> int:
@@ -155,7 +159,15 @@ def _live(args: argparse.Namespace) -> int:
         "seconds": args.seconds,
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    choice = dataclasses.replace(choice_from(load_settings()), as_json=args.json, **given)
+    settings = load_settings()
+    told = {"port": args.control_port, "bind": args.control_bind, "enabled": False if args.no_control else None}
+    try:
+        control = dataclasses.replace(settings.control, **{k: v for k, v in told.items() if v is not None})
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    choice = dataclasses.replace(
+        choice_from(settings), as_json=args.json, simulated=args.simulated, control=control, **given
+    )
     return run_live(choice, chosen_sound(args), chosen_point(args))
 
 
