@@ -10,7 +10,7 @@ let shown = "";
 export function startBanners(session) {
   const { store, params } = session;
   const draw = () => show(session, bannersOf(session));
-  store.watch(["phase", "retryAt", "role", "panic", "status", "bypass", "schema"], draw);
+  store.watch(["phase", "lost", "role", "panic", "muted", "status", "bypass", "schema"], draw);
   params.watch(["voice.name"], draw);
   setInterval(() => {
     const count = byId("retry-count");
@@ -25,6 +25,7 @@ export function redrawBanners(session) {
 }
 
 function countDown(store) {
+  if (store.get("phase") === "connecting") return t("banner.trying");
   return t("banner.retry-in", { seconds: Math.max(0, Math.ceil((store.get("retryAt") - performance.now()) / 1000)) });
 }
 
@@ -33,12 +34,14 @@ function bannersOf({ store, params }) {
   const phase = store.get("phase");
   const status = store.get("status");
   const banners = [];
-  if (phase === "offline") banners.push(["offline", "bad", "offline"]);
+  if (store.get("lost")) banners.push(["offline", "bad", "offline"]);
   if (phase !== "open") return banners;
   const running = isRunning(status);
   if (store.get("panic")) banners.push(["panic", "bad", "panic"]);
   if (running && status.neural === "failed") banners.push(["neural", "bad", "warn", status.message]);
-  if (running && (store.get("bypass")?.active || params.value("voice.name") === "own")) banners.push(["raw", "warn", "mic"]);
+  const silent = store.get("panic") || store.get("muted");
+  const raw = store.get("bypass")?.active || params.value("voice.name") === "own";
+  if (running && raw && !silent) banners.push(["raw", "warn", "mic"]);
   if (status?.state === "failed") banners.push(["failed", "bad", "warn", status.message]);
   else if (status?.state.startsWith("waiting")) banners.push(["waiting", "warn", "info", status.message]);
   else if (status?.state.startsWith("restarting")) banners.push(["restarting", "warn", "info", status.message]);

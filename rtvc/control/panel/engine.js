@@ -104,4 +104,4 @@ function drawHistogram({ bars, axis }, { histogram, p50, p95 }) {
   axis.replaceChildren(...edges.map((edge, i) => make("span", { text: i % every ? "" : shown(edge, 0) })));
 }
 
-const shown = (value, decimals) => (Number.isFinite(value) ? value.toFixed(decimals).replace("-", "−") : "–");
+const shown = (value, decimals) => (Number.isFinite(value) ? value.toFixed(decimals).replace(/^-(?=0*\.?0*$)/, "").replace("-", "−") : "–");

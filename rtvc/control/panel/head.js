@@ -18,13 +18,13 @@ export function startHead(session, redraw) {
   select.value = currentLanguage();
   select.addEventListener("change", () => setLanguage(select.value, redraw));
   const draw = () => drawState(store);
-  store.watch(["phase", "status", "role", "panic", "muted"], draw);
+  store.watch(["phase", "lost", "status", "role", "panic", "muted"], draw);
   return draw;
 }
 
 /** Return what the state line says, and its colour. */
 function stateOf(store) {
-  const phase = store.get("phase");
+  const phase = store.get("lost") ? "offline" : store.get("phase");
   if (phase !== "open") return [`phase.${phase}`, phase === "offline" ? "bad" : "busy"];
   if (store.get("panic")) return ["live.panic-on", "bad"];
   const status = store.get("status");

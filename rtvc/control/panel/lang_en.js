@@ -35,6 +35,7 @@ export const english = {
   "banner.offline": "No connection to rtvc.",
   "banner.offline.more": "The voice goes on as it was; nothing here can change it until the connection is back.",
   "banner.retry": "Try now",
+  "banner.trying": "trying",
   "banner.retry-in": "next try in {seconds} s",
   "banner.panic": "Panic is on: silence.",
   "banner.panic.more": "Nobody hears you until it is released.",

@@ -54,25 +54,30 @@ export class Link {
     this.#socket = socket;
     this.#timer = setTimeout(() => socket.close(), CONNECT_MS);
     socket.onmessage = (message) => this.#receive(socket, message.data);
-    socket.onclose = (event) => this.#closed(socket, event.code, event.reason);
+    socket.onclose = (event) => this.#closed(socket, event.code);
   }
 
   /** Ask for other events; high-volume ones stop while nobody looks. */
   subscribe(mask) {
     if (mask === this.#mask) return;
     this.#mask = mask;
-    if (this.#open) this.#send(REIDENTIFY, { eventSubscriptions: mask });
+    if (this.#isOpen()) this.#send(REIDENTIFY, { eventSubscriptions: mask });
   }
 
   /** Send a request and resolve with its responseData; rejects with RequestError. */
   request(type, data = {}) {
-    if (!this.#open) return Promise.reject(new RequestError(type, 0, ""));
+    if (!this.#isOpen()) return Promise.reject(new RequestError(type, 0, ""));
     const requestId = String(this.#nextId++);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#settle(requestId, null), SLOW[type] ?? REQUEST_MS);
       this.#waiting.set(requestId, { type, resolve, reject, timer });
       this.#send(REQUEST, { requestType: type, requestId, requestData: data });
     });
+  }
+
+  /** A socket that is about to close takes nothing any more. */
+  #isOpen() {
+    return this.#open && this.#socket.readyState === WebSocket.OPEN;
   }
 
   #send(op, d) {
@@ -123,19 +128,19 @@ export class Link {
     else waiting.reject(new RequestError(waiting.type, status?.code ?? 0, status?.comment ?? ""));
   }
 
-  #closed(socket, code, reason) {
+  #closed(socket, code) {
     if (socket !== this.#socket) return;
     this.#drop();
     clearTimeout(this.#timer);
     if (code === REFUSED) {
       this.#token = "";
-      this.#handlers.onPhase({ phase: "token", reason: "refused", detail: reason });
+      this.#handlers.onPhase({ phase: "token", reason: "refused" });
       return;
     }
     const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures) * (0.8 + 0.4 * Math.random());
     this.#failures += 1;
     this.#timer = setTimeout(() => this.connect(), wait);
-    this.#handlers.onPhase({ phase: "offline", retryAt: performance.now() + wait, reason });
+    this.#handlers.onPhase({ phase: "offline", retryAt: performance.now() + wait });
   }
 
   /** Forget the socket; every request under way fails. */
@@ -154,7 +159,7 @@ export class Link {
   #watch() {
     if (!this.#open || performance.now() - this.#heardAt < SILENCE_MS) return;
     const socket = this.#socket;
-    const timer = setTimeout(() => this.#closed(socket, 0, ""), SILENCE_MS / 2);
+    const timer = setTimeout(() => this.#closed(socket, 0), SILENCE_MS / 2);
     const answered = () => clearTimeout(timer);
     this.request("GetVersion").then(answered, answered);
   }

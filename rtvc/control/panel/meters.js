@@ -1,6 +1,7 @@
 // Input and output level with peak hold, in dBFS. Twenty values a second come in; the bars fall smoothly in between.
 
 import { byId, make, setAttribute, setText } from "./dom.js";
+import { paced } from "./frames.js";
 import { t } from "./i18n.js";
 
 const FLOOR_DB = -60;
@@ -19,9 +20,9 @@ class Meter {
     this.heldAt = 0;
     this.label = make("span", { class: "meter-name" });
     this.number = make("span", { class: "meter-number", text: "–" });
-    this.fill = make("div", { class: "meter-fill" });
+    this.cover = make("div", { class: "meter-cover" });
     this.mark = make("div", { class: "meter-mark" });
-    this.bar = make("div", { class: `meter ${name}`, role: "meter", "aria-valuemin": FLOOR_DB, "aria-valuemax": 0 }, this.fill, this.mark);
+    this.bar = make("div", { class: `meter ${name}`, role: "meter", "aria-valuemin": FLOOR_DB, "aria-valuemax": 0 }, this.cover, this.mark);
     this.row = make("div", { class: "meter-row" }, this.label, this.bar, this.number);
   }
 
@@ -41,14 +42,14 @@ class Meter {
 
   draw(now) {
     const share = (db) => Math.min(1, Math.max(0, 1 - db / FLOOR_DB));
-    this.fill.style.clipPath = `inset(0 ${(100 * (1 - share(this.level))).toFixed(2)}% 0 0)`;
-    this.mark.style.left = `${(100 * share(this.held)).toFixed(2)}%`;
+    this.cover.style.transform = `translateX(${(100 * share(this.level)).toFixed(1)}%)`;
+    this.mark.style.transform = `translateX(${(100 * share(this.held)).toFixed(1)}%)`;
     this.mark.hidden = this.held <= FLOOR_DB;
     this.bar.classList.toggle("clipped", now - (this.clippedAt ?? -1e9) < 2000);
   }
 
-  tell(running) {
-    const silent = this.held <= FLOOR_DB;
+  tell(running, now) {
+    const silent = this.level <= FLOOR_DB && now - this.heldAt > HOLD_MS;
     setText(this.number, !running ? "–" : silent ? "−∞" : this.held.toFixed(0).replace("-", "−"));
     setAttribute(this.bar, "aria-valuenow", Math.round(Math.min(0, this.held)));
     setAttribute(this.bar, "aria-valuetext", running && !silent ? `${this.held.toFixed(0)} dBFS` : t("levels.silent"));
@@ -69,8 +70,7 @@ export function startMeters(session) {
 
   let fedAt = -1e9;
   let drawnAt = performance.now();
-  let frame = 0;
-  const step = (now) => {
+  const ask = paced((now) => {
     const seconds = Math.min(0.1, (now - drawnAt) / 1000);
     drawnAt = now;
     for (const meter of meters) {
@@ -78,17 +78,17 @@ export function startMeters(session) {
       meter.draw(now);
     }
     const moving = meters.some((meter) => meter.held > FLOOR_DB || meter.level > FLOOR_DB);
-    frame = moving || now - fedAt < STALE_MS ? requestAnimationFrame(step) : 0;
-  };
+    if (moving) ask();
+  });
   session.meters.add(({ in_peak_dbfs: heard, out_peak_dbfs: made }) => {
     fedAt = performance.now();
     meters[0].feed(heard ?? FLOOR_DB, fedAt);
     meters[1].feed(made ?? FLOOR_DB, fedAt);
-    if (!frame) frame = requestAnimationFrame(step);
+    ask();
   });
   const tell = () => {
     const now = performance.now();
-    for (const meter of meters) meter.tell(now - fedAt < STALE_MS);
+    for (const meter of meters) meter.tell(now - fedAt < STALE_MS, now);
     hint.hidden = !(now - (meters[0].clippedAt ?? -1e9) < 4000);
   };
   setInterval(tell, TELL_MS / 4);

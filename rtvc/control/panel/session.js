@@ -1,6 +1,6 @@
 // One session with the server: loads everything when the connection opens, then follows the server's events.
 //
-// The store's names: phase, retryAt, reason, detail, role, schema, voices, presets, preset, modified, status, stats,
+// The store's names: phase, lost (the connection was there and is not), retryAt, reason, role, schema, voices, presets, preset, modified, status, stats,
 // devices, recording, muted, panic, bypass. What lies in `params` is not repeated there.
 
 import { errorText, t } from "./i18n.js";
@@ -22,14 +22,14 @@ export const isRunning = (status) => Boolean(status) && !STOPPED.has(status.stat
 export class Session {
   constructor(url) {
     this.store = new Store({
-      phase: "connecting", role: "viewer", schema: [], voices: [], presets: [], preset: null, modified: false,
+      phase: "connecting", lost: false, retryAt: 0, reason: "", role: "viewer", schema: [], voices: [], presets: [], preset: null, modified: false,
       status: null, stats: null, devices: null, recording: null, muted: false, panic: false, bypass: null,
     });
     this.params = new Params((values) => this.link.request("SetParam", { values }), (error) => this.tell(error));
     this.meters = new Set();
     this.traces = new Set();
     this.link = new Link(url, this.#mask(), sessionStorage.getItem(TOKEN) ?? "", {
-      onPhase: (phase) => this.store.set({ retryAt: 0, reason: "", detail: "", ...phase }),
+      onPhase: (phase) => this.#phase(phase),
       onOpen: (role) => this.#load(role),
       onEvent: (type, data) => this.#event(type, data),
     });
@@ -65,6 +65,11 @@ export class Session {
 
   async refreshDevices() {
     await this.#ask("ListDevices", {}, (devices) => ({ devices }));
+  }
+
+  #phase({ phase, retryAt = 0, reason = "" }) {
+    const lost = phase === "offline" || (phase === "connecting" && this.store.get("lost"));
+    this.store.set({ phase, lost, retryAt, reason });
   }
 
   #mask() {

@@ -10,13 +10,17 @@ const ICONS = { auto: "half", dark: "moon", light: "sun" };
 const probe = make("span", { class: "hidden", "aria-hidden": "true" });
 const platform = matchMedia("(prefers-color-scheme: dark)");
 const redraws = new Set();
+const known = new Map();
 let theme = recall("theme", "auto");
 
 /** Return a colour token of the style sheets as [red, green, blue]. */
 export function colour(token) {
+  if (known.has(token)) return known.get(token);
   if (!probe.isConnected) document.body.append(probe);
   probe.style.color = `var(--${token})`;
-  return getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
+  const rgb = getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
+  known.set(token, rgb);
+  return rgb;
 }
 
 export const css = (rgb, alpha = 1) => `rgb(${rgb.join(" ")} / ${alpha})`;
@@ -40,6 +44,7 @@ export function applyTheme() {
   if (!ORDER.includes(theme)) theme = "auto";
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
+  known.clear();
   const button = byId("theme");
   setIcon(button, ICONS[theme]);
   button.ariaLabel = button.title = t("tool.theme", { theme: t(`theme.${theme}`) });

@@ -70,8 +70,8 @@ function tile(session, voice) {
     { type: "button", class: "voice", "aria-pressed": "false", disabled: !voice.available, title: tip(voice) || false, onclick: () => choose(session, voice) },
     print(voice), make("span", { class: "voice-words" }, make("b", { text: label }), line), share,
   );
-  const words = [voice.name, label, voice.doc, kind, voice.sex ? t(`voices.${voice.sex}`) : "", voice.sex ?? ""];
-  return { voice, button, share, item: make("li", {}, button), words: words.join(" ").toLowerCase() };
+  const spoken = [kind, voice.sex ? t(`voices.${voice.sex}`) : "", voice.sex ?? "", voice.doc];
+  return { voice, button, share, item: make("li", {}, button), label: label.toLowerCase(), words: spoken.join(" ").toLowerCase().split(" ") };
 }
 
 /** The server's words are English: they show where the page is, or where our own say the same. */
@@ -103,14 +103,14 @@ function markTiles({ params }, tiles) {
   const share = Math.round(100 * (params.value("voice.blend") ?? 0));
   const sought = byId("voice-search").value.trim().toLowerCase();
   let found = 0;
-  for (const [name, { voice, button, share: badge, item, words }] of tiles) {
+  for (const [name, { voice, button, share: badge, item, label, words }] of tiles) {
     const isSecond = blending && name === second && second !== current;
     setAttribute(button, "aria-pressed", String(name === current));
     button.classList.toggle("second", isSecond);
     const shown = name === current && blending && second !== current ? 100 - share : isSecond ? share : null;
     setText(badge, shown === null ? "" : `${shown} %`);
     const fits = filter === "all" || voice.sex === filter || (filter === "plain" && voice.kind !== "neural");
-    item.hidden = !fits || !words.includes(sought);
+    item.hidden = !fits || !(label.includes(sought) || words.some((word) => word.startsWith(sought)));
     found += item.hidden ? 0 : 1;
   }
   const empty = byId("voices-empty");
