@@ -84,7 +84,13 @@ class MsgpackCodec:
             raise CodecError(f"the message has {len(data)} bytes, more than {MESSAGE_BYTES}")
         try:
             value = msgpack.unpackb(
-                data, object_pairs_hook=_object, max_array_len=ITEMS, max_map_len=ITEMS, max_ext_len=0, max_bin_len=0
+                data,
+                object_pairs_hook=_object,
+                strict_map_key=False,
+                max_array_len=ITEMS,
+                max_map_len=ITEMS,
+                max_ext_len=0,
+                max_bin_len=0,
             )
         except CodecError:
             raise

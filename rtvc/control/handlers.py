@@ -18,7 +18,7 @@ from rtvc.audio.backend import Device, DeviceError
 from rtvc.audio.files import AudioFileError
 from rtvc.engine.build import DEFAULT_PRECISION
 from rtvc.engine.network import Network, NetworkError
-from rtvc.engine.params import PARAMS, TIMBRES
+from rtvc.engine.params import PARAMS, TIMBRES, Value
 from rtvc.engine.timbres import built_in_timbres
 from rtvc.live_view import latency_ms
 
@@ -157,7 +157,7 @@ async def _list_voices(desk: Desk, asker: Asker, data: Data, change: Change) -> 
         "own": ("Your own voice", "As it is, delayed alike", own),
         "silence": ("Silence", "Nothing is heard", ""),
     }
-    voices = [
+    voices: list[Answer] = [
         {"name": name, "kind": name, "label": label, "sex": None, "doc": doc, "available": not why, "reason": why}
         for name, (label, doc, why) in plain.items()
     ]
@@ -167,17 +167,22 @@ async def _list_voices(desk: Desk, asker: Asker, data: Data, change: Change) -> 
         entry = {"name": name, "kind": "neural", "label": name.capitalize(), "sex": sex, "doc": f"A {sex} neural voice"}
         voices.append(entry | {"available": not why, "reason": why})
     sound = desk.sound
-    name = sound.value("voice.name")
-    first, second = sound.value("voice.timbre"), sound.value("voice.second")
-    current = {"name": first if name == "neural" else name, "second": second, "blend": sound.value("voice.blend")}
+    spoken = sound.value("voice.name")
+    current = {
+        "name": sound.value("voice.timbre") if spoken == "neural" else spoken,
+        "second": sound.value("voice.second"),
+        "blend": sound.value("voice.blend"),
+    }
     return {"voices": voices, "current": current}
 
 
 def _stage_neural(desk: Desk, change: Change, first: str, second: str | None, blend: float) -> None:
     if desk.missing_networks:
         raise RequestError(Status.CANNOT_ACT, f"name = {first!r}: {desk.missing_networks}")
-    wanted = {"voice.name": "neural", "voice.timbre": first, "voice.blend": blend}
-    for name, value in (wanted | ({"voice.second": second} if second else {})).items():
+    wanted: dict[str, Value] = {"voice.name": "neural", "voice.timbre": first, "voice.blend": blend}
+    if second:
+        wanted["voice.second"] = second
+    for name, value in wanted.items():
         desk.sound.stage(change, name, PARAMS[name].to_number(value))
 
 

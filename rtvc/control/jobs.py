@@ -30,7 +30,7 @@ from .wire import RequestError, Status
 
 RUNNING_MOST = 2
 KEPT = 50
-NICE = 15
+NICE = 10
 STEP = 0.01  # of progress worth telling
 
 

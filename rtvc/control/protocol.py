@@ -161,9 +161,13 @@ class Peer:
             raise _Refused(CloseCode.MISSING_DATA_FIELD, "op is missing")
         if not isinstance(op, int) or isinstance(op, bool):
             raise _Refused(CloseCode.INVALID_DATA_FIELD_TYPE, "op must be a whole number")
-        known = {Op.IDENTIFY: self._identify, Op.REIDENTIFY: self._reidentify}
-        asks = {Op.REQUEST: _single, Op.REQUEST_BATCH: _batch}
-        if op not in known and op not in asks:
+        takes: dict[int, Callable[[Message], Outcome]] = {
+            Op.IDENTIFY: self._identify,
+            Op.REIDENTIFY: self._reidentify,
+            Op.REQUEST: _single,
+            Op.REQUEST_BATCH: _batch,
+        }
+        if op not in takes:
             raise _Refused(CloseCode.UNKNOWN_OP_CODE, f"op {op} is not one a client sends")
         if self.identity is None and op != Op.IDENTIFY:
             raise _Refused(CloseCode.NOT_IDENTIFIED, f"op {op} before Identify (op 1)")
@@ -172,7 +176,7 @@ class Peer:
             raise _Refused(CloseCode.MISSING_DATA_FIELD, "d is missing")
         if not isinstance(data, dict):
             raise _Refused(CloseCode.INVALID_DATA_FIELD_TYPE, "d must be an object")
-        return asks[Op(op)](data) if op in asks else known[Op(op)](data)
+        return takes[op](data)
 
     def _identify(self, data: Message) -> Outcome:
         if self.identity is not None:

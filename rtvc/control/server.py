@@ -235,6 +235,8 @@ class ControlServer:
         if self._lockout.wait_s(address, now_s):
             return False
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not given:
+            return False
         secret = auth.secret_of(given, tokens.salt)
         found = [hmac.compare_digest(secret, kept) for _, kept in tokens.pairs()]
         if not any(found):

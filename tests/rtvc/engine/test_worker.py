@@ -69,9 +69,7 @@ def desk() -> Iterator[Desk]:
     link[fields.CAPTURE_RATE_HZ] = link[fields.PLAYBACK_RATE_HZ] = 48000
     link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 1
     names = [memory.name for memory in shared]
-    settings = WorkerSettings(
-        *names, one_clock=False, margin_s=0.004, max_age_s=0.4, point="clear", provider=CPU
-    )
+    settings = WorkerSettings(*names, one_clock=False, margin_s=0.004, max_age_s=0.4, point="clear", provider=CPU)
     try:
         yield Desk(link, params, stats, taps, settings)
     finally:

@@ -1,0 +1,260 @@
+"""Remote control beside live sound: how soon a change is heard, and that clients of any kind disturb nobody.
+
+A real engine runs on simulated devices at 256 frames; server and session are in one process, the clients in others.
+
+- "heard": from just before SetParam is sent until the first changed sample is played. The tone repeats with the block,
+  so a sample differs from the one a block before only where something changed; a sample is played when its block's
+  callback ran plus its place in the block.
+- "load": 20 clients send 200 SetParam a second between them while one more, subscribed to everything, never reads.
+  Answer times are the clients'; "stalled" is what the one that does not read did to the others (its times apart).
+- "half-open": 1,000 connections that say nothing; the time of a request beside them.
+- "fuzz": messages made wrong by chance, through protocol and handlers, beside the sound.
+
+xruns are those of the engine's sound in that row. The machine's own stalls count too: `load_1min` says how busy it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.report import Report, arguments
+from rtvc.audio.simulated import SimulatedStreams
+from rtvc.control.client import AsyncControl, ControlError
+from rtvc.control.wire import ALL_EVENTS, HIGH_VOLUME
+from tests.rtvc.control.served import RATE_HZ, Served, served, wait_for
+from tests.rtvc.control.test_dispatch import Room
+from tests.rtvc.control.test_fuzz import play
+
+BLOCK_FRAMES = 256
+TONE_HZ = RATE_HZ / BLOCK_FRAMES
+CHANGED = 2e-3  # of a tone of 0.2; what drift control does to it stays below
+CLIENTS, REQUESTS_PER_S = 20, 200
+HALF_OPEN = 1000
+GOAL_MS = 20.0 + 1e3 * BLOCK_FRAMES / RATE_HZ
+
+
+class TimedStreams(SimulatedStreams):
+    """Simulated devices that remember when each block was played, and the last two blocks."""
+
+    def __init__(self, link: NDArray[np.int64]) -> None:
+        tone = 0.2 * np.sin(2 * np.pi * TONE_HZ / RATE_HZ * np.arange(RATE_HZ // BLOCK_FRAMES * BLOCK_FRAMES))
+        super().__init__(link, tone.astype(np.float32), keep=False, loop=True)
+        self._before = np.zeros(BLOCK_FRAMES, np.float32)
+        self.changed_ns: int | None = None
+
+    def _play(self, now_ns: int) -> None:
+        super()._play(now_ns)
+        differs = np.abs(self._y - self._before) > CHANGED
+        if differs.any() and self.changed_ns is None:
+            self.changed_ns = time.perf_counter_ns() + round(int(np.argmax(differs)) * 1e9 / RATE_HZ)
+        self._before[:] = self._y
+
+
+def heard_ms(there: Served, streams: TimedStreams, count: int) -> list[float]:
+    """Change the gain so many times; return how long each change took to be heard."""
+    found = []
+    with there.control() as control:
+        for i in range(count):
+            time.sleep(0.08 + 0.005 * (i % 11) / 11)  # past the parameter's own ramp, at any phase of a block
+            streams.changed_ns = None
+            begin_ns = time.perf_counter_ns()
+            control.set({"level.gain_db": -6.0 * ((i + 1) % 2)})
+            wait_for(lambda: streams.changed_ns is not None, "the change")
+            assert streams.changed_ns is not None
+            found.append((streams.changed_ns - begin_ns) * 1e-6)
+    return found
+
+
+async def clients(url: str, seconds: float) -> None:
+    """Be the clients; print the answer times in ms."""
+    times: list[float] = []
+
+    async def one(number: int) -> None:
+        async with AsyncControl(url, events=ALL_EVENTS) as control:
+            period_s = CLIENTS / REQUESTS_PER_S
+            due_s = time.perf_counter() + period_s * number / CLIENTS
+            end_s = due_s + seconds
+            while due_s < end_s:
+                await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+                begin_s = time.perf_counter()
+                await control.set({"formant.ratio": 1.0 + 0.2 * ((begin_s * 3) % 1.0)})
+                times.append(1e3 * (time.perf_counter() - begin_s))
+                due_s += period_s
+
+    await asyncio.gather(*(one(number) for number in range(CLIENTS)))
+    print(json.dumps(times))
+
+
+def run_clients(url: str, seconds: float) -> list[float]:
+    """Run the clients in a process of their own; return their answer times in ms."""
+    command = [sys.executable, "-m", "bench.control", "--be-clients", url, "--seconds", str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    times: list[float] = json.loads(done.stdout)
+    return times
+
+
+@contextlib.contextmanager
+def stalled(there: Served) -> Iterator[socket.socket]:
+    """Connect, subscribe to everything, and never read."""
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.connect(("127.0.0.1", there.server.port))
+    plain.sendall(
+        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{there.server.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    said = json.dumps({"op": 1, "d": {"rpcVersion": 1, "eventSubscriptions": int(ALL_EVENTS | HIGH_VOLUME)}}).encode()
+    plain.sendall(b"\x81" + bytes([0x80 | len(said)]) + bytes(4) + said)
+    with plain:
+        yield plain
+
+
+def resident_mb() -> float:
+    """Return this process's resident memory in MB, NaN where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return float("nan")
+    return pages * 4096 / 1e6
+
+
+def xruns(there: Served) -> int:
+    return there.session.status().xruns
+
+
+def quantiles(times: list[float]) -> dict[str, float]:
+    return {f"p{q}_ms": float(np.percentile(times, q)) for q in (50, 99)} | {"max_ms": max(times)}
+
+
+def measure_load(report: Report, there: Served, seconds: float) -> None:
+    alone = run_clients(there.url, min(seconds, 10.0))
+    report.row(what="load, nobody stalled", requests=len(alone), **quantiles(alone))
+    before, memory = xruns(there), 0.0
+    with stalled(there):
+        grown = []
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(seconds / 20):
+                grown.append(resident_mb())
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        beside = run_clients(there.url, seconds)
+        done.set()
+        thread.join()
+        memory = max(grown[-5:]) - max(grown[2:7]) if len(grown) > 12 else float("nan")
+    torn = xruns(there) - before
+    report.row(what="load, one stalled", requests=len(beside), seconds=seconds, xruns=torn, grown_mb=memory,
+               **quantiles(beside))  # fmt: skip
+    report.target("xruns under load", torn, "", "== 0")
+    report.target("memory grown under load", memory, "MB", "<= 5")
+    report.target("p99 of answers with one stalled over without", np.percentile(beside, 99) / np.percentile(alone, 99),
+                  "", "<= 1.5")  # fmt: skip
+
+
+def measure_half_open(report: Report, there: Served) -> None:
+    before, times, refused = xruns(there), [], 0
+    with contextlib.ExitStack() as stack, there.control() as control:
+        for i in range(HALF_OPEN):
+            plain = stack.enter_context(socket.create_connection(("127.0.0.1", there.server.port), timeout=5))
+            with contextlib.suppress(OSError):
+                plain.sendall(b"GET / HT")
+            if i % 20 == 0:
+                begin_s = time.perf_counter()
+                control.request("GetStatus")
+                times.append(1e3 * (time.perf_counter() - begin_s))
+            plain.settimeout(0.001)
+            with contextlib.suppress(OSError):
+                refused += plain.recv(12) == b"HTTP/1.1 503"
+    report.row(what="half-open connections", requests=len(times), refused=refused, xruns=xruns(there) - before,
+               **quantiles(times))  # fmt: skip
+    report.target("xruns beside half-open connections", xruns(there) - before, "", "== 0")
+
+
+def measure_fuzz(report: Report, there: Served, cases: int) -> None:
+    """Send the messages through protocol and handlers of a second desk in this process, beside the sound."""
+    before, begin_s = xruns(there), time.perf_counter()
+    slowest_ms = [0.0]
+
+    async def told(folder: Path) -> dict[str, int]:
+        room = Room(folder, {}, False)
+        try:
+            return await play(room, cases, 3)
+        finally:
+            await room.desk.close()
+
+    done = threading.Event()
+
+    def ask() -> None:
+        with there.control() as control:
+            while not done.wait(0.1):
+                start_s = time.perf_counter()
+                control.request("GetStatus")
+                slowest_ms.append(1e3 * (time.perf_counter() - start_s))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with tempfile.TemporaryDirectory() as name:
+        seen = asyncio.run(told(Path(name)))
+    done.set()
+    thread.join()
+    report.row(what="fuzz", requests=cases, seconds=time.perf_counter() - begin_s, xruns=xruns(there) - before,
+               p50_ms=statistics.median(slowest_ms), max_ms=max(slowest_ms), **seen)  # fmt: skip
+    report.target("fuzz cases without a crash", cases, "", ">= 100000")
+    report.target("xruns beside the fuzzer", xruns(there) - before, "", "== 0")
+
+
+def main() -> None:
+    parser = arguments("control", __doc__)
+    parser.add_argument("--seconds", type=float, metavar="N", help="length of the load (600, quick 20)")
+    parser.add_argument("--cases", type=int, metavar="N", help="fuzzed messages (100000, quick 5000)")
+    parser.add_argument("--be-clients", metavar="URL", help="(used by the bench itself)")
+    args = parser.parse_args()
+    seconds = args.seconds or (20.0 if args.quick else 600.0)
+    if args.be_clients:
+        asyncio.run(clients(args.be_clients, seconds))
+        return
+    report = Report("control")
+    opened: list[TimedStreams] = []
+
+    def open_timed(link: NDArray[np.int64]) -> TimedStreams:
+        opened.append(TimedStreams(link))
+        return opened[-1]
+
+    with tempfile.TemporaryDirectory(prefix="rtvc-bench-") as name:
+        there_is = served(Path(name), values={"voice.name": "own"}, bypass=True)
+        with there_is as there:
+            there.session._open_streams = open_timed
+            with there.control() as control:
+                control.request("Start")
+            time.sleep(3.0)  # until both clocks are known and drift control rests
+            found = heard_ms(there, opened[-1], 100 if args.quick else 1000)
+            report.row(what="heard", requests=len(found), xruns=xruns(there), **quantiles(found))
+            report.target("SetParam sent until first changed sample, p99", float(np.percentile(found, 99)), "ms",
+                          f"<= {GOAL_MS:.1f}")  # fmt: skip
+            measure_load(report, there, seconds)
+            measure_half_open(report, there)
+            measure_fuzz(report, there, args.cases or (5_000 if args.quick else 100_000))
+    report.finish(args.json)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ControlError as error:
+        sys.exit(f"bench.control: {error}")
