@@ -20,12 +20,12 @@ class AppliedWatch:
         self._task: asyncio.Task[None] | None = None
 
     async def sample_of(self, engine_rev: int) -> int | None:
-        """Return the engine sample at which engine_rev, or a later one, was taken over.
+        """Return the engine sample at which engine_rev, or a later one, was taken over; 0 is what the engine began with.
 
         None if there is no engine or it does not answer within PATIENCE_S.
         """
         now = self._applied()
-        if now is None or engine_rev == 0:
+        if now is None:
             return None
         if now[0] >= engine_rev:
             return now[1]

@@ -251,6 +251,7 @@ async def _start(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer
             raise RequestError(Status.OUTPUT_RUNNING, "sound runs already")
         try:
             await asyncio.to_thread(desk.session.start)
+            desk.sound.engine_rev = 0  # the new engine counts its own
         except RuntimeError as error:  # DeviceError is one
             raise RequestError(Status.REQUEST_PROCESSING_FAILED, str(error)) from None
     return {}
