@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # what the program itself uses, and what the tests start besides
 APT_RUN := libportaudio2 pulseaudio-utils
 APT_TEST := $(APT_RUN) pulseaudio libasound2-plugins alsa-utils dbus pipewire pipewire-pulse pipewire-bin \
-	pipewire-jack wireplumber jackd2 libsndfile1
+	pipewire-jack wireplumber jackd2 libsndfile1 chromium
 # PyTorch without CUDA: a tenth of the download, enough for the tests; used where pip or PyTorch's own index offers it
 TORCH_CPU := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu

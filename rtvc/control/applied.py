@@ -20,7 +20,7 @@ class AppliedWatch:
         self._task: asyncio.Task[None] | None = None
 
     async def sample_of(self, engine_rev: int) -> int | None:
-        """Return the engine sample at which engine_rev, or a later one, was taken over; 0 is what the engine began with.
+        """Return the engine sample at which engine_rev, or a later one, was taken over (0: the first).
 
         None if there is no engine or it does not answer within PATIENCE_S.
         """

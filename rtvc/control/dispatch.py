@@ -12,13 +12,17 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from .asker import Asker, Handler
 from .desk import Desk
 from .fields import check_fields, shown
-from .handlers import HANDLERS, Asker
 from .protocol import Answer, Batch, Call
 from .requests import REQUESTS, Request
+from .session_handlers import SESSION_HANDLERS
 from .sound import Change
+from .sound_handlers import SOUND_HANDLERS
 from .wire import Execution, RequestError, Status
+
+HANDLERS: Mapping[str, Handler] = {**SOUND_HANDLERS, **SESSION_HANDLERS}
 
 _log = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """Every request, declared once: who may send it, what it takes and what it answers.
 
-The checks, the JSON Schemas, the documents and the clients are made from this table; `handlers` does the work.
+The checks, the JSON Schemas, the documents and the clients are made from this table; `sound_handlers` and
+`session_handlers` do the work.
 Besides what is listed every answer carries `rev`, and every one that changes the sound `applied_at`.
 """
 

@@ -25,13 +25,13 @@ from websockets.http11 import Request, Response
 
 from . import auth
 from .access import Access, is_loopback
+from .asker import Asker
 from .audit import AuditLog
 from .auth import Identity
 from .codec import CODECS, Codec, Data
 from .desk import Desk
 from .dispatch import Dispatcher
 from .events import EVENTS
-from .handlers import Asker
 from .limits import Limits, TokenBucket
 from .lockout import Lockout
 from .outbox import Outbox

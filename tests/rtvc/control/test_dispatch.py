@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from rtvc.control.asker import Asker
 from rtvc.control.auth import Identity
 from rtvc.control.desk import Desk, DeskSettings
-from rtvc.control.dispatch import Dispatcher
+from rtvc.control.dispatch import HANDLERS, Dispatcher
 from rtvc.control.events import EVENTS
-from rtvc.control.handlers import HANDLERS, Asker
 from rtvc.control.protocol import Answer, Batch, Call
 from rtvc.control.requests import REQUESTS, answer_fields
 from rtvc.control.sound import Vector

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from rtvc.control.asker import Asker
 from rtvc.control.auth import Identity
 from rtvc.control.codec import JsonCodec
-from rtvc.control.handlers import Asker
 from rtvc.control.protocol import REASON_BYTES, Batch, Close, Peer, Reply, Single
 from rtvc.control.wire import Role, Status
 from rtvc.engine.params import PARAMS
