@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ TICK_S = 0.05
 PRESETS_EVERY_S = 1.0
 PEAK_FLOOR = 1e-6
 _TAKE_FRAMES = ENGINE_RATE_HZ
+
+_log = logging.getLogger(__name__)
 
 
 class Audience(Protocol):
@@ -100,6 +103,7 @@ class Desk:
         self.changes = ChangeEvents(self.publish, self.applied)
         self.transport = asyncio.Lock()  # of starting, stopping and changing devices: one at a time
         self._said: tuple[str, str] = ("", "")
+        self._presets_s = 0.0  # when the presets' folder is looked at next
         self._x, self._y = (np.zeros(_TAKE_FRAMES, np.float32) for _ in range(2))
         self._traces: tuple[Trace, Trace] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -201,20 +205,27 @@ class Desk:
 
     async def _watch(self) -> None:
         next_s = time.monotonic()
-        presets_s = next_s + PRESETS_EVERY_S
         while True:
-            status = self.session.status()
-            self._tell_state(status)
-            if status.state == "running":
-                self.latency.add(latency_ms(status))
-            self._take_sound(status)
-            if next_s > presets_s:
-                presets_s = next_s + PRESETS_EVERY_S
-                if self.presets.refresh():
-                    self.publish("PresetListChanged", {"presets": self.presets.names()})
+            try:
+                self._look()
+            except Exception:  # one look that fails must not end meters, trace and recording for good
+                _log.exception("looking at the session failed")
             now_s = time.monotonic()
             next_s = next_s + TICK_S if now_s < next_s + 2 * TICK_S else now_s
             await asyncio.sleep(max(0.0, next_s - now_s))
+
+    def _look(self) -> None:
+        """Look at the session once and tell what there is to tell."""
+        status = self.session.status()
+        self._tell_state(status)
+        if status.state == "running":
+            self.latency.add(latency_ms(status))
+        self._take_sound(status)
+        now_s = time.monotonic()
+        if now_s > self._presets_s:
+            self._presets_s = now_s + PRESETS_EVERY_S
+            if self.presets.refresh():
+                self.publish("PresetListChanged", {"presets": self.presets.names()})
 
     def _tell_state(self, status: LiveStatus) -> None:
         if (status.state, status.message) != self._said:
