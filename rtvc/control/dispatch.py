@@ -62,9 +62,8 @@ class Dispatcher:
             return Answer(error.status, comment=error.comment)
         except Exception:
             _log.exception("request %s failed", call.request_type)
-            return Answer(
-                Status.GENERIC_ERROR, comment=f"{call.request_type} failed inside rtvc; where rtvc runs it is told why"
-            )
+            comment = f"{call.request_type} failed inside rtvc; its standard error says why"
+            return Answer(Status.GENERIC_ERROR, comment=comment)
         if staged := {name: number for name, number in mine.numbers.items() if before.get(name) != number}:
             change.numbers.update(staged)
             change.reason = mine.reason

@@ -44,7 +44,7 @@ class Recorder:
         self._ended = ended
         self._frames = 0
         self._next_at: int | None = None
-        self._blocks: queue.Queue[NDArray[np.float32] | None] = queue.Queue(WAITING_BLOCKS)
+        self._blocks: queue.Queue[NDArray[np.float32]] = queue.Queue(WAITING_BLOCKS)
         self._over = threading.Event()
         path.parent.mkdir(parents=True, exist_ok=True)
         suffix = path.suffix.lower()
@@ -94,7 +94,6 @@ class Recorder:
                 if self._over.is_set():
                     return
                 continue
-            assert block is not None
             writer.write(block)
             self._frames += len(block)
             if self._longest is not None and self._frames > self._longest:
