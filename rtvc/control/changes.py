@@ -1,7 +1,7 @@
 """Tells clients what changed, without flooding them: changes by the same client for the same reason become one event.
 
-At most one round of events every EVERY_S, in the order of the changes, so that after the last event every client
-holds the newest values.
+At most one round of events every EVERY_S, in the order of the changes; a value that was changed again within the round
+is left out. So after the last event every client holds the newest values.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ChangeEvents:
         while self._groups:
             groups, self._groups = self._groups, []
             sample = await self._applied.sample_of(groups[-1].engine_rev)
-            for group in groups:
+            for group in _newest(groups):
                 data = {"values": group.values, "rev": group.rev, "applied_at": sample}
                 self._publish("ParamsChanged", data | {"by": group.by, "reason": group.reason})
             await asyncio.sleep(EVERY_S)
@@ -65,3 +65,12 @@ class ChangeEvents:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+
+
+def _newest(groups: list[_Group]) -> list[_Group]:
+    """Return groups without the values that a later one changes again, and without those that are empty then."""
+    told: set[str] = set()
+    for group in reversed(groups):
+        group.values = {name: value for name, value in group.values.items() if name not in told}
+        told |= group.values.keys()
+    return [group for group in groups if group.values]
