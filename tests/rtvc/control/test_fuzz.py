@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from rtvc.audio.backend import DeviceError
 from rtvc.control.asker import Asker
 from rtvc.control.auth import Identity
 from rtvc.control.codec import JsonCodec
+from rtvc.control.jobs import Job
 from rtvc.control.protocol import REASON_BYTES, Batch, Close, Peer, Reply, Single
 from rtvc.control.wire import Role, Status
 from rtvc.engine.params import PARAMS
@@ -40,7 +42,19 @@ def check_ranges(room: Room) -> None:
 
 
 async def play(room: Room, cases: int, seed: int) -> dict[str, int]:
-    """Send so many messages to peers of a room; return how often each outcome came."""
+    """Send so many messages to peers of a room; return how often each outcome came.
+
+    Nothing is started by them: neither engine nor job.
+    """
+
+    def no_device() -> None:
+        raise DeviceError("there is no device here")
+
+    def no_process(*_: object) -> Job:
+        raise OSError("no process can be started here")
+
+    room.desk.session.start = no_device  # type: ignore[method-assign]
+    room.desk.jobs.start = no_process  # type: ignore[method-assign]
     fuzzer, seen = Fuzzer(seed), {"reply": 0, "close": 0, "done": 0, "refused": 0}
     peer = Peer(JsonCodec(), None, ANYBODY)
     for case in range(cases):
