@@ -118,6 +118,7 @@ class LiveSession:
         self._streams: Streams | None = None
         self._process: BaseProcess | None = None
         self._watch: threading.Thread | None = None
+        self._transport = threading.RLock()  # of start and stop, which may be called from different threads
         self._stopping = threading.Event()
         self._reopen = threading.Event()
         self._lock = threading.Lock()  # of what callers of set and status touch, which stop takes away
@@ -137,42 +138,44 @@ class LiveSession:
         Raises DeviceError if the devices cannot be opened, RuntimeError if the engine does not come up or the session
         runs already.
         """
-        if self._shared:
-            raise RuntimeError("this session runs already")
-        self._stopping.clear()
-        self._reopen.clear()
-        try:
-            with self._lock:
-                self._link = self._share(fields.LINK_BYTES, fields.LINK_INT64, np.int64)
-                self._params = self._share(PARAM_BYTES, PARAM_INT64, np.int64)
-                self._stats = self._share(worker.STATS * 8, worker.STATS, np.float64)
-                self._taps = self._share(TAPS_BYTES, TAPS_INT64, np.int64)
-                self._state, self._message = "starting", ""
-                write_params(self._params.view, self._values)
-            self._streams = self._open_streams(self._link.view)
-            self._start_engine()
-            self._await_engine()
-            self._streams.start()
-        except BaseException:
-            self.stop()
-            raise
-        self._state = "running"
-        self._watch = threading.Thread(target=self._watch_over, name="live-watch", daemon=True)
-        self._watch.start()
+        with self._transport:
+            if self._shared:
+                raise RuntimeError("this session runs already")
+            self._stopping.clear()
+            self._reopen.clear()
+            try:
+                with self._lock:
+                    self._link = self._share(fields.LINK_BYTES, fields.LINK_INT64, np.int64)
+                    self._params = self._share(PARAM_BYTES, PARAM_INT64, np.int64)
+                    self._stats = self._share(worker.STATS * 8, worker.STATS, np.float64)
+                    self._taps = self._share(TAPS_BYTES, TAPS_INT64, np.int64)
+                    self._state, self._message = "starting", ""
+                    write_params(self._params.view, self._values)
+                self._streams = self._open_streams(self._link.view)
+                self._start_engine()
+                self._await_engine()
+                self._streams.start()
+            except BaseException:
+                self.stop()
+                raise
+            self._state = "running"
+            self._watch = threading.Thread(target=self._watch_over, name="live-watch", daemon=True)
+            self._watch.start()
 
     def stop(self) -> None:
         """Stop sound and engine and give devices and memory back. May be called twice."""
         self._stopping.set()
-        if self._watch:
-            self._watch.join()
-            self._watch = None
-        self._close_streams()
-        self._stop_engine(2.0)
-        with self._lock:
-            for shared in self._shared:
-                shared.free()
-            self._shared.clear()
-            self._state = "stopped"
+        with self._transport:  # a start under way gives up first
+            if self._watch:
+                self._watch.join()
+                self._watch = None
+            self._close_streams()
+            self._stop_engine(2.0)
+            with self._lock:
+                for shared in self._shared:
+                    shared.free()
+                self._shared.clear()
+                self._state = "stopped"
 
     def set(self, values: NDArray[np.float64]) -> int:
         """Make the engine take over values (float64[len(PARAMS)]) as one change; return its revision.

@@ -452,3 +452,25 @@ def test_an_interrupt_from_the_keyboard_does_not_stop_the_engine(blocks_made: li
         os.kill(session.engine_pid or 0, signal.SIGINT)
         studio.await_sound(0.5)
         assert session.status().engine_restarts == 0
+
+
+def test_a_start_under_way_is_ended_by_a_stop_from_another_thread(blocks_made: list[str]) -> None:
+    studio = Studio()
+    session = LiveSession(studio, VOICE)
+    for pause_s in (0.0, 0.002, 0.02, 0.1):
+        said: list[str] = []
+
+        def start(said: list[str] = said) -> None:
+            try:
+                session.start()
+            except RuntimeError as error:
+                said.append(str(error))
+
+        starter = threading.Thread(target=start)
+        starter.start()
+        time.sleep(pause_s)
+        session.stop()
+        starter.join()
+        session.stop()
+        assert session.status().state == "stopped"
+        assert all("stopped while its engine started" in text for text in said)
