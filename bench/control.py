@@ -206,7 +206,7 @@ def quantiles(times: list[float] | NDArray[np.float64]) -> dict[str, float]:
 
 def measure_load(report: Report, there: Served, seconds: float) -> None:
     """Let 20 clients play; in every other part of the time one more is there that never reads."""
-    part_s = max(5.0, seconds / 20)
+    part_s = max(3.0, seconds / 20)
     before = xruns(there)
     spans: list[tuple[float, float]] = []
     memory_mb: list[float] = []
