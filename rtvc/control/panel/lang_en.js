@@ -128,7 +128,7 @@ export const english = {
   "voices.none-found": "No voice fits.",
   "voices.empty": "No voices are known yet.",
   "voices.switched": "Voice {name}",
-  "kind.dsp": "yours, shaped",
+  "kind.dsp": "shaped",
   "kind.own": "unchanged",
   "kind.silence": "no sound",
   "kind.neural": "neural",

@@ -128,7 +128,7 @@ export const chinese = {
   "voices.none-found": "没有符合的声音。",
   "voices.empty": "还没有声音。",
   "voices.switched": "声音：{name}",
-  "kind.dsp": "自己的，经塑形",
+  "kind.dsp": "经塑形",
   "kind.own": "不变",
   "kind.silence": "不发声",
   "kind.neural": "神经网络",
@@ -153,7 +153,7 @@ export const chinese = {
   "scope.offline": "恢复连接后继续显示。",
   "scope.waiting": "等待声音。",
 
-  "sound.title": "音色",
+  "sound.title": "声音调节",
   "sound.explain": "说明",
   "sound.reset": "全部重置",
   "sound.empty": "连上 rtvc 后会显示控件。",

@@ -7,7 +7,7 @@ import { answer, canAnswer } from "./auth.js";
 const HELLO = 0, IDENTIFY = 1, IDENTIFIED = 2, REIDENTIFY = 3, EVENT = 5, REQUEST = 6, RESPONSE = 7;
 const REFUSED = 4009;
 const FIRST_WAIT_MS = 300;
-const LONGEST_WAIT_MS = 8000;
+const LONGEST_WAIT_MS = 5000;
 const CONNECT_MS = 5000;
 const REQUEST_MS = 8000;
 const SLOW = { Start: 180000, Stop: 20000, SetDevice: 20000, StopRecord: 20000 }; // the very first start compiles

@@ -60,6 +60,7 @@ class Scope {
   #shown = 0; // the right edge, in columns; follows count smoothly
   #fedAt = 0;
   #drawnAt = 0;
+  #seen = true; // whether it is on the screen: elsewhere nothing is drawn
   #still = matchMedia("(prefers-reduced-motion: reduce)");
   #ask = paced((now) => this.#step(now));
 
@@ -70,6 +71,10 @@ class Scope {
     this.frozen = false;
     this.lastHz = { in: 0, out: 0 };
     new ResizeObserver(() => this.redraw()).observe(canvas);
+    new IntersectionObserver(([entry]) => {
+      this.#seen = entry.isIntersecting;
+      if (this.#seen) this.#ask();
+    }).observe(canvas);
     onTheme(() => {
       for (const side of SIDES) this.#spectrum[side].recolour();
       this.redraw();
@@ -94,7 +99,7 @@ class Scope {
       }
     }
     this.count += columns;
-    this.#ask();
+    if (this.#seen) this.#ask();
   }
 
   /** Draw everything anew: the size, the colours or the language changed. */
@@ -113,7 +118,7 @@ class Scope {
     if (behind > 20 || behind < 0 || this.#still.matches) this.#shown = this.count;
     else this.#shown += Math.min(behind, columns * (1 + 0.12 * (behind - 2)));
     this.#draw();
-    if (this.count - this.#shown > 0.05 && !this.frozen) this.#ask();
+    if (this.#seen && this.count - this.#shown > 0.05 && !this.frozen) this.#ask();
   }
 
   #draw() {

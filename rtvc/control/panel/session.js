@@ -69,6 +69,7 @@ export class Session {
 
   #phase({ phase, retryAt = 0, reason = "" }) {
     const lost = phase === "offline" || (phase === "connecting" && this.store.get("lost"));
+    if (reason === "refused") sessionStorage.removeItem(TOKEN);
     this.store.set({ phase, lost, retryAt, reason });
   }
 

@@ -71,8 +71,9 @@ class Pages:
         assert foreign == []
 
     def close(self) -> None:
-        for context in self._contexts:
-            context.close()
+        """Close every page that was opened."""
+        while self._contexts:
+            self._contexts.pop().close()
 
 
 @dataclass

@@ -20,8 +20,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from rtvc.control.tokens import TokenFile
+from rtvc.control.wire import Role
 from tests.rtvc.control.panel.conftest import Pages
 from tests.rtvc.control.panel.steps import entry, middle, slider, until
+from tests.rtvc.control.served import served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -138,6 +141,25 @@ def test_panic_is_silence_and_voices_switch(pages: Pages, live: Live) -> None:
     assert np.abs(soundfile.read(record(page, 0.6))[0]).max() < 1e-3
     page.click("#voices >> text=DSP voice")
     until(lambda: page.locator('.voice[aria-pressed="true"]').inner_text().startswith("DSP"), page)
+
+
+def test_tokens_and_roles_of_the_real_server(pages: Pages, tmp_path: Path) -> None:
+    tokens = TokenFile(tmp_path / "tokens.json")
+    operator, viewer = tokens.add("deck", Role.OPERATOR), tokens.add("friend", Role.VIEWER)
+    with served(tmp_path, tokens=tokens) as there:
+        page = pages.open_unconnected(f"http://127.0.0.1:{there.server.port}/")
+        for token in ("wrong", operator):
+            page.fill("#token", token)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("text=That token was not accepted." if token == "wrong" else "#groups .row")
+        slider(page).press("ArrowRight")
+        until(lambda: there.desk.sound.value("pitch.semitones") == 1, page)
+        assert page.locator("#device-capture").is_disabled()  # that needs the role admin
+        page.evaluate("(token) => sessionStorage.setItem('rtvc.token', token)", viewer)
+        page.reload()
+        page.wait_for_selector("[data-banner=viewer]")
+        assert page.locator("#panic").is_disabled()
+        pages.close()
 
 
 def test_the_server_goes_and_comes_back_and_two_pages_agree(pages: Pages, live: Live) -> None:
