@@ -11,11 +11,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # what the program itself uses, and what the tests start besides
 APT_RUN := libportaudio2 pulseaudio-utils
 APT_TEST := $(APT_RUN) pulseaudio libasound2-plugins alsa-utils dbus pipewire pipewire-pulse pipewire-bin \
-	pipewire-jack wireplumber jackd2 libsndfile1
+	pipewire-jack wireplumber jackd2 libsndfile1 chromium
 # PyTorch without CUDA: a tenth of the download, enough for the tests; used where pip or PyTorch's own index offers it
 TORCH_CPU := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
-BENCHES := compute latency isolation drift convert coldstart
+# the stock JavaScript client that a test connects with
+NPM := npm install --silent --no-audit --no-fund --prefix $(VENV)/node
+OBS_WEBSOCKET_JS := obs-websocket-js@5.0.8
+BENCHES := compute latency isolation drift convert coldstart control
 
 .PHONY: demo test lint bench clean system-run system-test
 .DEFAULT_GOAL := demo
@@ -50,6 +53,8 @@ $(VENV)/.dev: pyproject.toml
 	$(PIP) install --quiet '$(TORCH_CPU)' 2>/dev/null || \
 		$(PIP) install --quiet --retries 1 --extra-index-url $(TORCH_INDEX) '$(TORCH_CPU)' || true
 	$(PIP) install --quiet --editable '.[dev]'
+	@if command -v npm >/dev/null; then $(NPM) $(OBS_WEBSOCKET_JS) || true; \
+	else echo "npm is missing: the test with obs-websocket-js will be skipped" >&2; fi
 	touch $(VENV)/.run $@
 
 system-run:

@@ -104,6 +104,20 @@ def aspiration(state: AspirationState, x: NDArray[np.float32], formant_ratio: fl
 
 
 @njit(cache=True, nogil=True)
+def aspiration_listen(state: AspirationState, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
+    """Hear x without making new noise; what was made before runs out into y (float32[n] both).
+
+    So noise that is wanted again has the sound of now before it, not that of the last time.
+    """
+    i = 0
+    while i < x.shape[0]:
+        taken = framer_push(state.framer, x[i:])
+        overlap_pop(state.overlap, y[i : i + taken])
+        framer_pull(state.framer, state.frame)
+        i += taken
+
+
+@njit(cache=True, nogil=True)
 def _make_noise(state: AspirationState, ratio: np.float32) -> None:
     """Turn the analysis frame into the noise frame."""
     re, im = state.spectrum[0], state.spectrum[1]

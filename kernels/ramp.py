@@ -41,6 +41,11 @@ def ramp_state(value: float, exponential: bool = False) -> RampState:
     return RampState(np.array([value, value, value, 0.0]), np.array([0, int(exponential)], np.int64))
 
 
+def ramp_at_rest(state: RampState, value: float) -> bool:
+    """Return whether the ramp is at value and stays there."""
+    return bool(state.values[TARGET] == value and state.clock[REMAINING] == 0)
+
+
 @njit(cache=True, nogil=True)
 def ramp_set(state: RampState, target: float, samples: int) -> None:
     """Head for target, to be reached `samples` samples from now; 0 jumps."""

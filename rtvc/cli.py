@@ -75,10 +75,11 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose message is all a user needs."""
     from rtvc.audio.backend import DeviceError
     from rtvc.audio.files import AudioFileError
+    from rtvc.control.client import ControlError
     from rtvc.engine.network import NetworkError
     from rtvc.train import TrainingError
 
-    return ConfigError, AudioFileError, DeviceError, NetworkError, TrainingError
+    return ConfigError, AudioFileError, ControlError, DeviceError, NetworkError, TrainingError
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -136,6 +137,10 @@ def _live_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-virtual-mic", action="store_true", help="play to a device instead")
     parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")
     parser.add_argument("--json", action="store_true", help="print the status once a second, a JSON object a line")
+    parser.add_argument("--simulated", action="store_true", help="use simulated devices that repeat a recorded voice")
+    parser.add_argument("--no-control", action="store_true", help="without remote control and panel")
+    parser.add_argument("--control-port", type=int, metavar="PORT", help="of remote control and panel (4466)")
+    parser.add_argument("--control-bind", metavar="ADDRESS", help="where it listens (127.0.0.1: this machine only)")
 
 
 def _live(args: argparse.Namespace) -> int:
@@ -155,7 +160,15 @@ def _live(args: argparse.Namespace) -> int:
         "seconds": args.seconds,
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    choice = dataclasses.replace(choice_from(load_settings()), as_json=args.json, **given)
+    settings = load_settings()
+    told = {"port": args.control_port, "bind": args.control_bind, "enabled": False if args.no_control else None}
+    try:
+        control = dataclasses.replace(settings.control, **{k: v for k, v in told.items() if v is not None})
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    choice = dataclasses.replace(
+        choice_from(settings), as_json=args.json, simulated=args.simulated, control=control, **given
+    )
     return run_live(choice, chosen_sound(args), chosen_point(args))
 
 
@@ -327,6 +340,33 @@ def _demo(args: argparse.Namespace) -> int:
     return run_demo(args.out, chosen_sound(args), chosen_point(args), args.simulated)
 
 
+# rtvc ctl, rtvc control
+
+
+def _ctl_arguments(parser: argparse.ArgumentParser) -> None:
+    from rtvc.control.ctl import add_arguments
+
+    add_arguments(parser)
+
+
+def _ctl(args: argparse.Namespace) -> int:
+    from rtvc.control.ctl import run
+
+    return run(args)
+
+
+def _control_arguments(parser: argparse.ArgumentParser) -> None:
+    from rtvc.control.commands import add_arguments
+
+    add_arguments(parser)
+
+
+def _control(args: argparse.Namespace) -> int:
+    from rtvc.control.commands import run
+
+    return run(args)
+
+
 # rtvc train
 
 
@@ -349,7 +389,8 @@ COMMANDS = {
         "  rtvc live --preset feminine\n"
         "  rtvc live --voice emma --latency fast\n"
         "  rtvc live --capture USB --pitch 4 --formant 1.1\n"
-        "  rtvc live --no-virtual-mic --playback Headphones --block 128",
+        "  rtvc live --no-virtual-mic --playback Headphones --block 128\n"
+        "  rtvc live --simulated --control-port 4467",
         _live_arguments,
         _live,
         sound=True,
@@ -385,6 +426,23 @@ COMMANDS = {
         "  rtvc config\n  rtvc config path",
         _config_arguments,
         _config,
+    ),
+    "ctl": Command(
+        "steer a running `rtvc live`: parameters, presets, voices, mute, panic, recording",
+        "  rtvc ctl status\n"
+        "  rtvc ctl set pitch.semitones=4 formant.ratio=1.1\n"
+        "  rtvc ctl ramp breath.amount 0.4 2000\n"
+        "  rtvc ctl preset deep\n"
+        "  rtvc ctl mute\n"
+        "  rtvc ctl --json watch Meters",
+        _ctl_arguments,
+        _ctl,
+    ),
+    "control": Command(
+        "tokens for remote control, its documents, OSC and MIDI bridges",
+        "  rtvc control token add phone\n  rtvc control docs\n  rtvc control osc\n  rtvc control midi",
+        _control_arguments,
+        _control,
     ),
     "doctor": Command(
         "check this machine, say what is missing and which block size it can hold",

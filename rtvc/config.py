@@ -14,6 +14,15 @@ block_frames = 256
 [voice]
 preset = "feminine"
 latency = "clear"        # of a neural voice: fast or clear
+
+[control]
+enabled = true           # remote control while live
+port = 4466
+bind = "127.0.0.1"       # any other address needs a token and TLS
+bypass = false           # whether clients may let the own voice through; if absent, only if it is the first sound
+recordings = "/path"     # folder; your music folder if absent
+certificate = "/path"    # PEM files for TLS; made on demand if absent
+key = "/path"
 ```
 
 Every key may be absent. A key that does not exist, or a value out of range, is an error that says what is allowed.
@@ -35,6 +44,7 @@ import platformdirs
 
 RATES_HZ = (8_000, 192_000)
 BLOCKS_FRAMES = (16, 8_192)
+PORTS = (0, 65_535)
 
 TomlValue = str | bool | int | float
 
@@ -82,20 +92,45 @@ class Voice:
 
 
 @dataclass(frozen=True)
+class Control:
+    """Remote control while live; port 0 is any free one."""
+
+    enabled: bool = True
+    port: int = 4466
+    bind: str = "127.0.0.1"
+    bypass: bool | None = None
+    recordings: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        low, high = PORTS
+        if not low <= self.port <= high:
+            raise ValueError(f"control.port = {self.port}: must lie in {low}..{high}")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings, each at its default where the file says nothing."""
 
     devices: Devices = field(default_factory=Devices)
     audio: Audio = field(default_factory=Audio)
     voice: Voice = field(default_factory=Voice)
+    control: Control = field(default_factory=Control)
 
 
-_TABLES: Mapping[str, type[Devices] | type[Audio] | type[Voice]] = {"devices": Devices, "audio": Audio, "voice": Voice}
+_TABLES: Mapping[str, type[Devices] | type[Audio] | type[Voice] | type[Control]] = {
+    "devices": Devices,
+    "audio": Audio,
+    "voice": Voice,
+    "control": Control,
+}
 _KINDS = {
     "str": (str, "text"),
     "str | None": (str, "text"),
     "int": (int, "a whole number"),
     "bool": (bool, "true or false"),
+    "bool | None": (bool, "true or false"),
 }
 
 

@@ -11,19 +11,22 @@ import dataclasses
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.audio.backend import Streams, open_streams
 from rtvc.audio.devices import best_host, choose, list_devices
 from rtvc.audio.virtual_mic import VirtualMicrophone
-from rtvc.config import Settings
+from rtvc.config import Control, Settings
 from rtvc.engine.build import wants_neural
 from rtvc.engine.live import LiveSession, LiveStatus
 from rtvc.engine.network import CPU, choose_provider
 from rtvc.progress import StatusLine, meter
+
+if TYPE_CHECKING:
+    from rtvc.control.devices import DeviceChoice
 
 REFRESH_S = 0.2
 JSON_EVERY_S = 1.0
@@ -41,11 +44,14 @@ class LiveChoice:
     block_frames: int = 256
     seconds: float | None = None
     as_json: bool = False
+    simulated: bool = False
+    control: Control = field(default_factory=Control)
 
 
 def choice_from(settings: Settings) -> LiveChoice:
     """Return what the settings ask for."""
-    return LiveChoice(**dataclasses.asdict(settings.devices), **dataclasses.asdict(settings.audio))
+    devices, audio = dataclasses.asdict(settings.devices), dataclasses.asdict(settings.audio)
+    return LiveChoice(**devices, **audio, control=settings.control)
 
 
 def latency_ms(status: LiveStatus) -> float:
@@ -59,36 +65,54 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int
     point is the neural voice's operating point. Raises DeviceError if the devices cannot be opened, and NetworkError,
     before any sound, if a neural voice is asked for and its weights cannot be used.
     """
+    from rtvc.control.session import remote_control
+
     runs = choose_provider(point) if wants_neural(values) else None
-    host = choice.host or best_host().name
     with contextlib.ExitStack() as stack:
-        devices = list_devices(host)
-        capture = choose(devices, "capture", choice.capture or "")
-        microphone: VirtualMicrophone | None = None
-        if choice.virtual_mic:
-            microphone = stack.enter_context(VirtualMicrophone(host=host))
-            playback_id, heard_as = microphone.playback_id, f"virtual microphone {microphone.heard_as}"
-        else:
-            playback = choose(devices, "playback", choice.playback or "")
-            playback_id, heard_as = playback.id, playback.name
-
-        def open_devices(link: NDArray[np.int64]) -> Streams:
-            if microphone:
-                microphone.ensure()  # a sound server that was restarted has forgotten it
-            return open_streams(link.ctypes.data, capture.id, playback_id, choice.rate_hz, choice.block_frames)
-
+        devices, told = _simulated(choice) if choice.simulated else _devices_of_host(choice, stack)
         line = stack.enter_context(StatusLine())
         try:
             line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
-            session = stack.enter_context(LiveSession(open_devices, values, point, runs.provider if runs else CPU))
+            provider = runs.provider if runs else CPU
+            session = stack.enter_context(LiveSession(devices.open, values, point, provider))
             line.show("")
-            print(f"{capture.name} -> {heard_as} ({host}). Ctrl-C ends it.", file=sys.stderr)
+            print(f"{told}. Ctrl-C ends it.", file=sys.stderr)
             if runs:
                 print(f"neural voice ({point}) on {runs.provider}: {runs.reason}", file=sys.stderr)
+            if choice.control.enabled:
+                stack.enter_context(remote_control(choice.control, session, values, devices, point))
             _watch(session, choice, line)
         except (KeyboardInterrupt, SystemExit):
             pass  # the usual way to end it
     return 0
+
+
+def _simulated(choice: LiveChoice) -> tuple[DeviceChoice, str]:
+    """Return simulated devices and a line about them."""
+    from rtvc.control.devices import SimulatedDevices
+
+    return SimulatedDevices(choice.block_frames), "a simulated microphone -> a simulated listener"
+
+
+def _devices_of_host(choice: LiveChoice, stack: contextlib.ExitStack) -> tuple[DeviceChoice, str]:
+    """Return the devices that are asked for and a line about them; the virtual microphone goes when stack is closed.
+
+    Raises DeviceError.
+    """
+    from rtvc.control.devices import HostDevices
+
+    host = choice.host or best_host().name
+    listed = list_devices(host)
+    capture = choose(listed, "capture", choice.capture or "")
+    microphone: VirtualMicrophone | None = None
+    if choice.virtual_mic:
+        microphone = stack.enter_context(VirtualMicrophone(host=host))
+        playback_id, heard_as = microphone.playback_id, f"virtual microphone {microphone.heard_as}"
+    else:
+        playback = choose(listed, "playback", choice.playback or "")
+        playback_id, heard_as = playback.id, playback.name
+    devices = HostDevices(host, capture.id, playback_id, choice.rate_hz, choice.block_frames, microphone)
+    return devices, f"{capture.name} -> {heard_as} ({host})"
 
 
 def _watch(session: LiveSession, choice: LiveChoice, line: StatusLine) -> None:

@@ -81,14 +81,17 @@ class SimulatedStreams:
         duplex: bool = False,
         keep: bool = True,
         seed: int = 0,
+        loop: bool = False,
     ) -> None:
         """Play source (float32[n] at the capture's rate, then silence) and, with keep, record what comes out.
 
-        duplex runs both sides in one callback on the capture's clock; otherwise they are half a block apart.
+        With loop, source begins again where it ends (less than a block of it may be left out then). duplex runs both
+        sides in one callback on the capture's clock; otherwise they are half a block apart.
         """
         self.duplex = duplex
         self._link = link
         self._source = source
+        self._loop_blocks = len(source) // (capture or SimulatedClock()).block_frames if loop else 0
         capture = capture or SimulatedClock()
         playback = capture if duplex else playback or SimulatedClock()
         self.block_frames = playback.block_frames
@@ -123,7 +126,8 @@ class SimulatedStreams:
         now_ns = self._zero_ns + round(side.due_s * 1e9)
         if not side.unplugged():
             n = self._x.shape[0]
-            piece = self._source[side.blocks * n : (side.blocks + 1) * n]
+            block = side.blocks % self._loop_blocks if self._loop_blocks else side.blocks
+            piece = self._source[block * n : (block + 1) * n]
             self._x[: piece.shape[0]] = piece
             self._x[piece.shape[0] :] = 0.0
             link_capture(self._link, self._x, n, now_ns)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.kernels.aspiration import aspiration, aspiration_delay, aspiration_state
+from rtvc.kernels.aspiration import aspiration, aspiration_delay, aspiration_listen, aspiration_state
 from rtvc.kernels.biquad import biquad, biquad_set, biquad_state, high_pass, high_shelf, high_shelf_into, low_pass
 from rtvc.kernels.decimate import decimate, decimator_state
 from rtvc.kernels.f0 import f0_state, f0_track
 from rtvc.kernels.mix import delay, delay_state, mix, saturate
 from rtvc.kernels.psola import psola, psola_state
-from rtvc.kernels.ramp import REMAINING, TARGET, RampState, ramp_fill, ramp_set, ramp_state
+from rtvc.kernels.ramp import TARGET, RampState, ramp_at_rest, ramp_fill, ramp_set, ramp_state
 
 from .params import INDEX, PARAMS
 from .speaker_pitch import MODE_ROBOT, SpeakerPitch
@@ -37,10 +37,6 @@ _WHISPER, _TELEPHONE = INDEX["whisper.amount"], INDEX["telephone.amount"]
 
 def _ramp_frames(param_id: str) -> int:
     return round(PARAMS[param_id].ramp_ms * ENGINE_RATE_HZ / 1000)
-
-
-def _at_rest(ramp: RampState, value: float) -> bool:
-    return bool(ramp.values[TARGET] == value and ramp.clock[REMAINING] == 0)
 
 
 class DspVoice:
@@ -92,6 +88,9 @@ class DspVoice:
             ramp_fill(self._tone_ramp, tone_gain)
             ramp_fill(self._noise_ramp, noise_gain)
             mix(y, tone_gain, noise, noise_gain, y)
+        else:
+            aspiration_listen(self._aspiration, x, noise)
+            delay(self._noise_delay, noise, noise)
         biquad(self._shelf, y, y)
         if self._on_the_line:
             line, line_gain, dry_gain = self._line[:n], self._line_gain[:n], self._dry_gain[:n]
@@ -131,9 +130,9 @@ class DspVoice:
         self._aim(self._noise_ramp, whisper + (1.0 - whisper) * BREATH_GAIN * breath, "breath.amount")
         self._aim(self._line_ramp, line, "telephone.amount")
         self._aim(self._dry_ramp, 1.0 - line, "telephone.amount")
-        # what is silent and stays so is not computed; its old memory fades in with the ramp, inaudibly
-        self._noisy = not _at_rest(self._noise_ramp, 0.0)
-        self._on_the_line = not _at_rest(self._line_ramp, 0.0)
+        # what is silent and stays so is not computed; the telephone's old memory fades in with the ramp, inaudibly
+        self._noisy = not ramp_at_rest(self._noise_ramp, 0.0)
+        self._on_the_line = not ramp_at_rest(self._line_ramp, 0.0)
 
     @staticmethod
     def _aim(ramp: RampState, target: float, param_id: str) -> None:

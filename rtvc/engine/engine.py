@@ -20,7 +20,7 @@ from rtvc.kernels.gate import gate_detect, gate_set_thresholds, gate_state
 from rtvc.kernels.limiter import limit, limiter_state
 from rtvc.kernels.loudness import loudness_match, loudness_state
 from rtvc.kernels.mix import delay, delay_state, mix, sanitise, scale
-from rtvc.kernels.ramp import TARGET, RampState, ramp_fill, ramp_set, ramp_state
+from rtvc.kernels.ramp import TARGET, RampState, ramp_at_rest, ramp_fill, ramp_set, ramp_state
 
 from .dsp_voice import DspVoice
 from .neural_voice import NeuralVoice
@@ -62,6 +62,7 @@ class Engine:
         self._clean, self._dsp, self._own, self._gate_gain = (np.zeros(TICK_FRAMES, np.float32) for _ in range(4))
         self._said, self._said_gain, self._one = (np.zeros(TICK_FRAMES, np.float32) for _ in range(3))
         self._one.fill(1.0)
+        self._matched, self._match_gain, self._plain_gain = (np.zeros(TICK_FRAMES, np.float32) for _ in range(3))
         self._dsp_gain, self._own_gain, self._gain = (np.zeros(TICK_FRAMES, np.float32) for _ in range(3))
         self._adapter = None if rate_hz == ENGINE_RATE_HZ else RateAdapter(rate_hz, ENGINE_RATE_HZ, self._run)
         self._counts = {"frames": 0, "replaced_samples": 0, "blocks": 0}
@@ -85,6 +86,7 @@ class Engine:
         self._said_ramp = ramp_state(float(self._sounding() == _NEURAL))
         self._own_ramp = ramp_state(float(values[_VOICE] == _OWN))
         self._gain_ramp = ramp_state(self._wanted_gain())
+        self._match_ramp = ramp_state(float(values[_MATCH]))
         self._to_tick = 0
         self.sample = 0
         if self._adapter:
@@ -156,8 +158,7 @@ class Engine:
         mix(dsp, dsp_gain, own, own_gain, dsp)
         if self._neural and not self.failure:
             self._add_neural(self._neural, clean, dsp)
-        if self._values[_MATCH]:
-            loudness_match(self._loudness, clean, dsp)
+        self._match(clean, dsp)
         ramp_fill(self._gain_ramp, gain)
         scale(dsp, gate_gain)
         scale(dsp, gain)
@@ -173,6 +174,7 @@ class Engine:
         _aim(self._dsp_ramp, float(self._sounding() == _DSP), "voice.name")
         _aim(self._said_ramp, float(self._sounding() == _NEURAL), "voice.name")
         _aim(self._own_ramp, float(values[_VOICE] == _OWN), "voice.name")
+        _aim(self._match_ramp, float(values[_MATCH]), "level.match")
         _aim(self._gain_ramp, self._wanted_gain(), "level.mute" if values[_MUTE] else "level.gain_db")
         threshold = float(values[_GATE])
         if threshold <= GATE_OFF_DB:
@@ -190,6 +192,21 @@ class Engine:
             said.fill(0.0)
         ramp_fill(self._said_ramp, gain)
         mix(y, self._one[:n], said, gain, y)
+
+    def _match(self, clean: NDArray[np.float32], y: NDArray[np.float32]) -> None:
+        """Give y the loudness of what the speaker said, if that is wanted; fade over when that changes."""
+        if ramp_at_rest(self._match_ramp, 0.0):
+            return
+        if ramp_at_rest(self._match_ramp, 1.0):
+            loudness_match(self._loudness, clean, y)
+            return
+        n = y.shape[0]
+        matched, gain, rest = self._matched[:n], self._match_gain[:n], self._plain_gain[:n]
+        matched[:] = y
+        loudness_match(self._loudness, clean, matched)
+        ramp_fill(self._match_ramp, gain)
+        np.subtract(1.0, gain, out=rest)
+        mix(y, rest, matched, gain, y)
 
     def _sounding(self) -> int:
         """Return which voice is to be heard: the one asked for, or dsp in place of a neural one that cannot be."""

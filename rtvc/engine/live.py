@@ -27,6 +27,7 @@ from .build import DEFAULT_POINT, wants_neural
 from .network import CPU
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
 from .process import engine_context
+from .taps import TAPS_BYTES, TAPS_INT64, taps_pop
 from .worker import WorkerSettings
 
 WATCH_S = 0.05
@@ -117,7 +118,9 @@ class LiveSession:
         self._streams: Streams | None = None
         self._process: BaseProcess | None = None
         self._watch: threading.Thread | None = None
+        self._transport = threading.RLock()  # of start and stop, which may be called from different threads
         self._stopping = threading.Event()
+        self._reopen = threading.Event()
         self._lock = threading.Lock()  # of what callers of set and status touch, which stop takes away
         self._state, self._message = "stopped", ""
         self._restarts = self._reopens = 0
@@ -135,40 +138,44 @@ class LiveSession:
         Raises DeviceError if the devices cannot be opened, RuntimeError if the engine does not come up or the session
         runs already.
         """
-        if self._shared:
-            raise RuntimeError("this session runs already")
-        self._stopping.clear()
-        try:
-            with self._lock:
-                self._link = self._share(fields.LINK_BYTES, fields.LINK_INT64, np.int64)
-                self._params = self._share(PARAM_BYTES, PARAM_INT64, np.int64)
-                self._stats = self._share(worker.STATS * 8, worker.STATS, np.float64)
-                self._state, self._message = "starting", ""
-                write_params(self._params.view, self._values)
-            self._streams = self._open_streams(self._link.view)
-            self._start_engine()
-            self._await_engine()
-            self._streams.start()
-        except BaseException:
-            self.stop()
-            raise
-        self._state = "running"
-        self._watch = threading.Thread(target=self._watch_over, name="live-watch", daemon=True)
-        self._watch.start()
+        with self._transport:
+            if self._shared:
+                raise RuntimeError("this session runs already")
+            self._stopping.clear()
+            self._reopen.clear()
+            try:
+                with self._lock:
+                    self._link = self._share(fields.LINK_BYTES, fields.LINK_INT64, np.int64)
+                    self._params = self._share(PARAM_BYTES, PARAM_INT64, np.int64)
+                    self._stats = self._share(worker.STATS * 8, worker.STATS, np.float64)
+                    self._taps = self._share(TAPS_BYTES, TAPS_INT64, np.int64)
+                    self._state, self._message = "starting", ""
+                    write_params(self._params.view, self._values)
+                self._streams = self._open_streams(self._link.view)
+                self._start_engine()
+                self._await_engine()
+                self._streams.start()
+            except BaseException:
+                self.stop()
+                raise
+            self._state = "running"
+            self._watch = threading.Thread(target=self._watch_over, name="live-watch", daemon=True)
+            self._watch.start()
 
     def stop(self) -> None:
         """Stop sound and engine and give devices and memory back. May be called twice."""
         self._stopping.set()
-        if self._watch:
-            self._watch.join()
-            self._watch = None
-        self._close_streams()
-        self._stop_engine(2.0)
-        with self._lock:
-            for shared in self._shared:
-                shared.free()
-            self._shared.clear()
-            self._state = "stopped"
+        with self._transport:  # a start under way gives up first
+            if self._watch:
+                self._watch.join()
+                self._watch = None
+            self._close_streams()
+            self._stop_engine(2.0)
+            with self._lock:
+                for shared in self._shared:
+                    shared.free()
+                self._shared.clear()
+                self._state = "stopped"
 
     def set(self, values: NDArray[np.float64]) -> int:
         """Make the engine take over values (float64[len(PARAMS)]) as one change; return its revision.
@@ -178,6 +185,26 @@ class LiveSession:
         with self._lock:
             self._values = values.copy()
             return int(write_params(self._params.view, self._values)) if self._shared else 0
+
+    def applied(self) -> tuple[int, int] | None:
+        """Return the newest revision that the engine took over and its sample clock then, None if nothing runs."""
+        with self._lock:
+            if not self._shared:
+                return None
+            return int(self._params.view[APPLIED_REV]), int(self._params.view[APPLIED_SAMPLE])
+
+    def read_taps(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[int, int]:
+        """Take what the engine heard (x) and said (y) since the last call, both float32[n] at the engine's rate.
+
+        Return how many frames came and the engine's sample clock after the last; one caller at a time. Who comes
+        less often than every 2.7 s misses some.
+        """
+        with self._lock:
+            return taps_pop(self._taps.view, x, y) if self._shared else (0, 0)
+
+    def reopen_devices(self) -> None:
+        """Close the devices and call open_streams again, as after a loss; sound starts anew within about a second."""
+        self._reopen.set()
 
     def status(self) -> LiveStatus:
         """Return the session's state and counters."""
@@ -229,6 +256,7 @@ class LiveSession:
             self._link.memory.name,
             self._params.memory.name,
             self._stats.memory.name,
+            self._taps.memory.name,
             one_clock,
             ONE_CLOCK_MARGIN_S if one_clock else TWO_CLOCKS_MARGIN_S,
             MAX_AGE_S,
@@ -276,7 +304,10 @@ class LiveSession:
     def _watch_over(self) -> None:
         try:
             while not self._stopping.wait(WATCH_S):
-                if lost := self._streams.failure() if self._streams else self._message or "the devices are closed":
+                if self._reopen.is_set():
+                    self._reopen.clear()
+                    self._replace_streams("other devices were chosen")
+                elif lost := self._streams.failure() if self._streams else self._message or "the devices are closed":
                     self._replace_streams(lost)
                 elif self._engine_failed():
                     self._replace_engine()

@@ -30,6 +30,7 @@ from rtvc.kernels.ring import ring_fill, ring_pop, ring_push, ring_skip
 from rtvc.kernels.splice import splice
 
 from .engine import Engine
+from .taps import taps_push
 from .voice import ENGINE_RATE_HZ
 
 CHUNK_FRAMES = 1024
@@ -58,14 +59,22 @@ class Pump:
     """Moves sound over one link, through one engine."""
 
     def __init__(
-        self, link: NDArray[np.int64], engine: Engine, margin_s: float, max_age_s: float, one_clock: bool
+        self,
+        link: NDArray[np.int64],
+        engine: Engine,
+        margin_s: float,
+        max_age_s: float,
+        one_clock: bool,
+        taps: NDArray[np.int64] | None = None,
     ) -> None:
         """margin_s is the slack above one capture block; max_age_s caps the sound in flight.
 
-        one_clock says that capture and playback are halves of the same callback.
+        one_clock says that capture and playback are halves of the same callback. taps (int64[TAPS_INT64]) gets a copy
+        of what the engine hears and says.
         """
         self.link = link
         self.engine = engine
+        self._taps = taps
         self.counters = PumpCounters()
         self._in_hz = float(link[fields.CAPTURE_RATE_HZ])
         self._out_hz = float(link[fields.PLAYBACK_RATE_HZ])
@@ -149,6 +158,8 @@ class Pump:
         self.engine.process(self._inner_x[:inner], self._inner_y[:inner])
         y = self._inner_y[:inner]
         self.out_peak = max(self.out_peak, peak(y))
+        if self._taps is not None:
+            taps_push(self._taps, self._inner_x[:inner], y)
         if self._out:
             y = self._outer[: resample(self._out, y, self._outer)]
         ring_push(self._playback, playback_data(self.link), y)

@@ -28,6 +28,7 @@ from .network import NetworkError
 from .param_block import PARAM_INT64, confirm_params, read_params
 from .params import default_values, to_vector
 from .pump import Pump
+from .taps import TAPS_INT64, taps_begin
 
 POLL_S = 0.0005
 HEARTBEAT_S = 0.05
@@ -64,6 +65,7 @@ class WorkerSettings:
     link: str
     params: str
     stats: str
+    taps: str
     one_clock: bool
     margin_s: float
     max_age_s: float
@@ -77,7 +79,9 @@ def warm_up() -> None:
     link[fields.CAPTURE_RATE_HZ] = link[fields.PLAYBACK_RATE_HZ] = 48000
     link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 1
     engine = Engine()
-    pump = Pump(link, engine, 0.001, 0.1, True)
+    taps = np.zeros(TAPS_INT64, np.int64)
+    taps_begin(taps, 0)
+    pump = Pump(link, engine, 0.001, 0.1, True, taps)
     everything = to_vector({"breath.amount": 0.5, "whisper.amount": 0.5, "telephone.amount": 0.5, "pitch.semitones": 3})
     block = (0.1 * np.sin(0.02 * np.arange(256))).astype(np.float32)
     for i in range(100):
@@ -108,17 +112,18 @@ def _ask_for_realtime() -> bool:
 def serve(settings: WorkerSettings) -> None:
     """Run an engine on the named shared memory until ENGINE_STOP is set or the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    shared = [SharedMemory(name) for name in (settings.link, settings.params, settings.stats)]
+    shared = [SharedMemory(name) for name in (settings.link, settings.params, settings.stats, settings.taps)]
     link: NDArray[np.int64] = np.ndarray((fields.LINK_INT64,), np.int64, shared[0].buf)
     params: NDArray[np.int64] = np.ndarray((PARAM_INT64,), np.int64, shared[1].buf)
     stats: NDArray[np.float64] = np.ndarray((STATS,), np.float64, shared[2].buf)
+    taps: NDArray[np.int64] = np.ndarray((TAPS_INT64,), np.int64, shared[3].buf)
     link[fields.ENGINE_STATE] = STATE_WARMING
     stats[STAT_REALTIME] = _ask_for_realtime()  # before warming up: a replacement must not queue behind a game
     warm_up()
-    server = _Server(link, params, stats, settings)
+    server = _Server(link, params, stats, taps, settings)
     with guarded(link):
         server.run()
-    del server, link, params, stats
+    del server, link, params, stats, taps
     for memory in shared:
         memory.close()
 
@@ -131,6 +136,7 @@ class _Server:
         link: NDArray[np.int64],
         params: NDArray[np.int64],
         stats: NDArray[np.float64],
+        taps: NDArray[np.int64],
         settings: WorkerSettings,
     ) -> None:
         self._link, self._params, self._stats = link, params, stats
@@ -147,7 +153,8 @@ class _Server:
                 self._neural = NEURAL_FAILED
         stats[STAT_NEURAL] = self._neural  # before the state says running
         self._engine.reset()
-        self._pump = Pump(link, self._engine, settings.margin_s, settings.max_age_s, settings.one_clock)
+        taps_begin(taps, self._engine.sample)
+        self._pump = Pump(link, self._engine, settings.margin_s, settings.max_age_s, settings.one_clock, taps)
         self._block_s = 0.0
 
     def run(self) -> None:

@@ -133,7 +133,7 @@ def test_a_session_starts_sounds_and_stops_cleanly(blocks_made: list[str]) -> No
     session.stop()
     wait_for(lambda: not alive(pid), "the engine's end")
     assert session.status().state == "stopped"
-    assert len(blocks_made) == 3
+    assert len(blocks_made) == 4
     assert_no_raw_voice(studio.heard())
     heard = len(studio.heard())
     time.sleep(0.05)
@@ -315,7 +315,7 @@ def test_devices_that_cannot_be_opened_leave_nothing_behind(blocks_made: list[st
     with pytest.raises(DeviceError, match="no microphone"):
         session.start()
     assert session.status().state == "stopped"
-    assert len(blocks_made) == 3
+    assert len(blocks_made) == 4
     studio.plugged_in = True
     with session:
         studio.await_sound()
@@ -452,3 +452,25 @@ def test_an_interrupt_from_the_keyboard_does_not_stop_the_engine(blocks_made: li
         os.kill(session.engine_pid or 0, signal.SIGINT)
         studio.await_sound(0.5)
         assert session.status().engine_restarts == 0
+
+
+def test_a_start_under_way_is_ended_by_a_stop_from_another_thread(blocks_made: list[str]) -> None:
+    studio = Studio()
+    session = LiveSession(studio, VOICE)
+    for pause_s in (0.0, 0.002, 0.02, 0.1):
+        said: list[str] = []
+
+        def start(said: list[str] = said) -> None:
+            try:
+                session.start()
+            except RuntimeError as error:
+                said.append(str(error))
+
+        starter = threading.Thread(target=start)
+        starter.start()
+        time.sleep(pause_s)
+        session.stop()
+        starter.join()
+        session.stop()
+        assert session.status().state == "stopped"
+        assert all("stopped while its engine started" in text for text in said)

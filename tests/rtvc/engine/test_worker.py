@@ -23,6 +23,7 @@ from rtvc.engine import worker
 from rtvc.engine.network import CPU
 from rtvc.engine.param_block import APPLIED_REV, PARAM_BYTES, PARAM_INT64, write_params
 from rtvc.engine.params import to_vector
+from rtvc.engine.taps import TAPS_BYTES, TAPS_INT64
 from rtvc.engine.worker import WorkerSettings
 
 PATIENCE_S = 60.0
@@ -43,6 +44,7 @@ class Desk:
     link: NDArray[np.int64]
     params: NDArray[np.int64]
     stats: NDArray[np.float64]
+    taps: NDArray[np.int64]
     settings: WorkerSettings
 
     def start(self) -> BaseProcess:
@@ -56,21 +58,20 @@ class Desk:
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    sizes = (fields.LINK_BYTES, PARAM_BYTES, worker.STATS * 8)
+    sizes = (fields.LINK_BYTES, PARAM_BYTES, worker.STATS * 8, TAPS_BYTES)
     shared = [SharedMemory(create=True, size=size) for size in sizes]
     link: NDArray[np.int64] = np.ndarray((fields.LINK_INT64,), np.int64, shared[0].buf)
     params: NDArray[np.int64] = np.ndarray((PARAM_INT64,), np.int64, shared[1].buf)
     stats: NDArray[np.float64] = np.ndarray((worker.STATS,), np.float64, shared[2].buf)
-    for view in (link, params, stats):
+    taps: NDArray[np.int64] = np.ndarray((TAPS_INT64,), np.int64, shared[3].buf)
+    for view in (link, params, stats, taps):
         view[:] = 0
     link[fields.CAPTURE_RATE_HZ] = link[fields.PLAYBACK_RATE_HZ] = 48000
     link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 1
     names = [memory.name for memory in shared]
-    settings = WorkerSettings(
-        names[0], names[1], names[2], one_clock=False, margin_s=0.004, max_age_s=0.4, point="clear", provider=CPU
-    )
+    settings = WorkerSettings(*names, one_clock=False, margin_s=0.004, max_age_s=0.4, point="clear", provider=CPU)
     try:
-        yield Desk(link, params, stats, settings)
+        yield Desk(link, params, stats, taps, settings)
     finally:
         for memory in shared:
             memory.close()
@@ -147,13 +148,14 @@ before = compiled()
 from rtvc.engine.engine import Engine
 from rtvc.engine.params import PARAMS
 from rtvc.engine.pump import Pump
+from rtvc.engine.taps import TAPS_INT64
 random = np.random.default_rng(0)
 for in_hz, out_hz in ((48000, 48000), (44100, 96000), (16000, 44100)):
     link = fields.link_memory()
     link[fields.CAPTURE_RATE_HZ], link[fields.PLAYBACK_RATE_HZ] = in_hz, out_hz
     link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 2
     engine = Engine()
-    pump = Pump(link, engine, 0.004, 0.1, False)
+    pump = Pump(link, engine, 0.004, 0.1, False, np.zeros(TAPS_INT64, np.int64))
     n, m = in_hz // 200, out_hz // 200
     for i in range(400):
         if i % 10 == 0:
@@ -180,7 +182,7 @@ class Enough(Exception):
 
 
 def test_a_block_that_comes_while_it_works_is_not_slept_through(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = worker._Server(desk.link, desk.params, desk.stats, desk.settings)
+    server = worker._Server(desk.link, desk.params, desk.stats, desk.taps, desk.settings)
     block = np.zeros(256, np.float32)
     fields.link_capture(desk.link, block, 256, time.perf_counter_ns() - 5_333_333)
 
@@ -204,5 +206,5 @@ def test_a_block_that_comes_while_it_works_is_not_slept_through(desk: Desk, monk
 
 
 def test_it_declares_the_delay_of_engine_and_resamplers(desk: Desk) -> None:
-    server = worker._Server(desk.link, desk.params, desk.stats, desk.settings)
+    server = worker._Server(desk.link, desk.params, desk.stats, desk.taps, desk.settings)
     assert server._pump.delay_s == pytest.approx(0.0135 + 16 / 48000)

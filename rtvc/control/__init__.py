@@ -1,0 +1,1 @@
+"""Remote control: one parameter registry over WebSocket, wire-compatible with obs-websocket 5."""

@@ -1,0 +1,146 @@
+// One session with the server: loads everything when the connection opens, then follows the server's events.
+//
+// The store's names: phase, lost (the connection was there and is not), retryAt, reason, role, schema, voices, presets, preset, modified, status, stats,
+// devices, recording, muted, panic, bypass. What lies in `params` is not repeated there.
+
+import { errorText, t } from "./i18n.js";
+import { Link } from "./link.js";
+import { Params } from "./params.js";
+import { readParam } from "./schema.js";
+import { Store } from "./store.js";
+import { complain } from "./toast.js";
+
+const CHANGES = 0b111111;
+const METERS = 1 << 16;
+const TRACE = 1 << 17;
+const POLL_MS = 1000;
+const TOKEN = "rtvc.token";
+const STOPPED = new Set(["stopped", "failed"]);
+
+export const isRunning = (status) => Boolean(status) && !STOPPED.has(status.state);
+
+export class Session {
+  constructor(url) {
+    this.store = new Store({
+      phase: "connecting", lost: false, retryAt: 0, reason: "", role: "viewer", schema: [], voices: [], presets: [], preset: null, modified: false,
+      status: null, stats: null, devices: null, recording: null, muted: false, panic: false, bypass: null,
+    });
+    this.params = new Params((values) => this.link.request("SetParam", { values }), (error) => this.tell(error));
+    this.meters = new Set();
+    this.traces = new Set();
+    this.link = new Link(url, this.#mask(), sessionStorage.getItem(TOKEN) ?? "", {
+      onPhase: (phase) => this.#phase(phase),
+      onOpen: (role) => this.#load(role),
+      onEvent: (type, data) => this.#event(type, data),
+    });
+    document.addEventListener("visibilitychange", () => this.link.subscribe(this.#mask()));
+    window.addEventListener("online", () => this.store.get("phase") === "offline" && this.link.connect());
+    setInterval(() => this.#poll(), POLL_MS);
+  }
+
+  /** Try this token; it is kept until the tab closes. */
+  useToken(token) {
+    sessionStorage.setItem(TOKEN, token);
+    this.link.connect(token);
+  }
+
+  /** Ask the server to do something; a refusal is told to the person and gives null. */
+  async act(type, data) {
+    try {
+      return await this.link.request(type, data);
+    } catch (error) {
+      this.tell(error);
+      return null;
+    }
+  }
+
+  tell(error) {
+    if (error.code !== 0 || this.store.get("phase") === "open") complain(errorText(error));
+  }
+
+  /** Return whether this client may change anything now. */
+  mayAct() {
+    return this.store.get("phase") === "open" && this.store.get("role") !== "viewer";
+  }
+
+  async refreshDevices() {
+    await this.#ask("ListDevices", {}, (devices) => ({ devices }));
+  }
+
+  #phase({ phase, retryAt = 0, reason = "" }) {
+    const lost = phase === "offline" || (phase === "connecting" && this.store.get("lost"));
+    if (reason === "refused") sessionStorage.removeItem(TOKEN);
+    this.store.set({ phase, lost, retryAt, reason });
+  }
+
+  #mask() {
+    return document.hidden ? CHANGES : CHANGES | METERS | TRACE;
+  }
+
+  /** Request and keep what it tells; what one role may not ask for stays as it was. */
+  async #ask(type, data, keep) {
+    try {
+      this.store.set(keep(await this.link.request(type, data)));
+    } catch {
+      // shown as missing
+    }
+  }
+
+  async #load(role) {
+    this.store.set({ role });
+    try {
+      const [listed] = await Promise.all([this.link.request("ListParams"), this.#loadLists(), this.#status()]);
+      const schema = listed.params.map(readParam);
+      this.params.load(schema, Object.fromEntries(listed.params.map(({ id, value }) => [id, value])), listed.rev);
+      this.store.set({ schema });
+    } catch (error) {
+      this.tell(error);
+    }
+    this.#poll();
+  }
+
+  #loadLists() {
+    return Promise.all([
+      this.#ask("ListVoices", {}, ({ voices }) => ({ voices })),
+      this.#ask("ListPresets", {}, ({ presets, current }) => ({ presets, preset: current, modified: false })),
+      this.refreshDevices(),
+    ]);
+  }
+
+  #status() {
+    return this.#ask("GetStatus", {}, (status) => ({
+      status, muted: status.muted, panic: status.panic, bypass: status.bypass, recording: status.recording,
+    }));
+  }
+
+  #poll() {
+    if (this.store.get("phase") !== "open" || document.hidden) return;
+    this.#status();
+    this.#ask("GetStats", {}, (stats) => ({ stats }));
+  }
+
+  #event(type, data) {
+    const { store } = this;
+    if (type === "Meters") this.meters.forEach((fn) => fn(data));
+    else if (type === "Trace") this.traces.forEach((fn) => fn(data));
+    else if (type === "ParamsChanged") this.#changed(data);
+    else if (type === "StateChanged") {
+      store.set({ status: { ...store.get("status"), ...data } });
+      this.#status();
+    } else if (type === "MuteChanged") store.set({ muted: data.muted });
+    else if (type === "PanicChanged") store.set({ panic: data.on });
+    else if (type === "BypassChanged") store.set({ bypass: { ...store.get("bypass"), active: data.active } });
+    else if (type === "PresetLoaded") store.set({ preset: data.name, modified: false });
+    else if (type === "PresetListChanged") this.#ask("ListPresets", {}, ({ presets }) => ({ presets }));
+    else if (type === "RecordStateChanged") {
+      store.set({ recording: data });
+      if (data.error) complain(t("record.failed", { error: data.error }));
+    } else if (type === "DevicesChanged") this.refreshDevices();
+  }
+
+  #changed({ values, rev, reason }) {
+    this.params.receive(values, rev);
+    const bySound = Object.keys(values).some((id) => id !== "level.mute");
+    if (bySound && reason !== "preset") this.store.set({ modified: true });
+  }
+}

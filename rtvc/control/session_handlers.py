@@ -1,0 +1,216 @@
+"""Requests about the session: start, stop, status, devices, recording, jobs. Slow work runs in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from rtvc import __version__
+from rtvc.audio.backend import Device, DeviceError
+from rtvc.audio.files import AudioFileError
+from rtvc.live_view import latency_ms
+
+from .asker import Answer, Asker, Data, Handler
+from .desk import Desk
+from .events import event_schemas
+from .fields import shown
+from .recorder import default_name
+from .requests import REQUESTS, param_entries, request_schemas
+from .sound import Change
+from .wire import OBS_WEBSOCKET_VERSION, RPC_VERSION, RequestError, Role, Status
+
+DEVICES_S = 6.0  # how long new devices may take
+
+
+async def _get_version(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    return {
+        "obsVersion": OBS_WEBSOCKET_VERSION,
+        "obsWebSocketVersion": OBS_WEBSOCKET_VERSION,
+        "rpcVersion": RPC_VERSION,
+        "availableRequests": list(REQUESTS),
+        "supportedImageFormats": [],
+        "platform": platform.system().lower(),
+        "platformDescription": platform.platform(),
+        "rtvcVersion": __version__,
+    }
+
+
+async def _get_schema(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    return {"params": param_entries(), "requests": request_schemas(), "events": event_schemas()}
+
+
+async def _start(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    async with desk.transport:
+        if desk.session.status().state != "stopped":
+            raise RequestError(Status.OUTPUT_RUNNING, "sound runs already")
+        try:
+            await asyncio.to_thread(desk.session.start)
+            desk.sound.engine_rev = 0  # the new engine counts its own
+        except RuntimeError as error:  # DeviceError is one
+            raise RequestError(Status.REQUEST_PROCESSING_FAILED, str(error)) from None
+    return {}
+
+
+async def _stop(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    async with desk.transport:
+        if desk.session.status().state == "stopped":
+            raise RequestError(Status.OUTPUT_NOT_RUNNING, "sound does not run")
+        await asyncio.to_thread(desk.session.stop)
+    return {}
+
+
+async def _get_status(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    status = desk.session.status()
+    also = {
+        "muted": desk.muted,
+        "panic": desk.sound.panic,
+        "bypass": desk.bypass,
+        "recording": desk.recording(),
+        "delay_ms": round(latency_ms(status), 2),
+        "devices": {"capture": desk.devices.capture, "playback": desk.devices.playback},
+    }
+    return asdict(status) | also
+
+
+async def _get_stats(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    status = desk.session.status()
+    return {
+        "latency_ms": desk.latency.summary(),
+        "xruns": status.xruns,
+        "device_xruns": status.device_xruns,
+        "block_max_ms": status.block_max_ms,
+        "load": status.load,
+        "uptime_s": round(desk.uptime_s, 1),
+        "clients": desk.audience.count(),
+    }
+
+
+async def _devices(desk: Desk) -> list[Device]:
+    try:
+        return await asyncio.to_thread(desk.devices.listed)
+    except DeviceError as error:
+        raise RequestError(Status.REQUEST_PROCESSING_FAILED, str(error)) from None
+
+
+async def _list_devices(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    devices = await _devices(desk)
+    sides: Answer = {
+        kind: [
+            {"id": device.id, "label": device.name, "rate_hz": device.rate_hz, "default": device.default}
+            for device in devices
+            if device.kind == kind
+        ]
+        for kind in ("capture", "playback")
+    }
+    return sides | {"current": {"capture": desk.devices.capture, "playback": desk.devices.playback}}
+
+
+async def _set_device(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    if not data:
+        raise RequestError(Status.MISSING_REQUEST_FIELD, "SetDevice needs capture or playback: the id of a device")
+    async with desk.transport:
+        there = {(device.kind, device.id) for device in await _devices(desk)}
+        for kind, wanted in data.items():
+            if (kind, wanted) not in there:
+                what = f"{kind} = {shown(wanted)}: there is no such device (see ListDevices)"
+                raise RequestError(Status.RESOURCE_NOT_FOUND, what)
+        before = desk.devices.capture, desk.devices.playback
+        _choose(desk, data.get("capture", before[0]), data.get("playback", before[1]))
+        if error := await _reopened(desk):
+            _choose(desk, *before)
+            await _reopened(desk)
+            raise RequestError(Status.REQUEST_PROCESSING_FAILED, error)
+    chosen = {"capture": desk.devices.capture, "playback": desk.devices.playback}
+    desk.publish("DevicesChanged", chosen)
+    return chosen
+
+
+def _choose(desk: Desk, capture: str, playback: str) -> None:
+    desk.devices.capture, desk.devices.playback = capture, playback
+
+
+async def _reopened(desk: Desk) -> str:
+    """Open the devices anew if sound runs; return why that failed, "" if it did not."""
+    status = desk.session.status()
+    if status.state == "stopped":
+        return ""
+    before = status.device_reopens
+    desk.session.reopen_devices()
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + DEVICES_S
+    while loop.time() < until_s:
+        await asyncio.sleep(0.05)
+        status = desk.session.status()
+        if status.device_reopens > before:
+            return ""
+    return status.message or f"the devices did not open within {DEVICES_S:.0f} s"
+
+
+async def _start_record(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    if desk.session.status().state == "stopped":
+        raise RequestError(Status.OUTPUT_NOT_RUNNING, "sound does not run; Start it first")
+    path = Path(data.get("path", default_name()))
+    folder = desk.settings.recordings
+    whole = (folder / path).resolve()
+    if asker.identity.role < Role.ADMIN and not whole.is_relative_to(folder.resolve()):
+        what = f"path = {shown(str(path))}: lies outside the recordings' folder, which needs the role admin"
+        raise RequestError(Status.ROLE_TOO_LOW, what)
+    try:
+        recorder = desk.start_recording(whole)
+    except (AudioFileError, OSError) as error:
+        raise RequestError(Status.REQUEST_PROCESSING_FAILED, str(error)) from None
+    return {"path": str(recorder.path)}
+
+
+async def _stop_record(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    recorder = desk.recorder
+    if recorder is None:
+        raise RequestError(Status.OUTPUT_NOT_RUNNING, "nothing is recorded")
+    await asyncio.to_thread(recorder.stop)
+    if recorder.error:
+        raise RequestError(Status.REQUEST_PROCESSING_FAILED, recorder.error)
+    return {"path": str(recorder.path), "seconds": round(recorder.seconds, 2)}
+
+
+async def _get_record(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    return desk.recording()
+
+
+async def _list_jobs(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    return {"jobs": desk.jobs.list()}
+
+
+async def _start_job(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    values = desk.presets.get(data["preset"]).vector() if "preset" in data else desk.sound.vector()
+    source, target = Path(data["input"]), Path(data["output"])
+    try:
+        job = await asyncio.to_thread(desk.jobs.start, source, target, values, desk.settings.point)
+    except OSError as error:
+        raise RequestError(Status.REQUEST_PROCESSING_FAILED, f"no process can be started: {error}") from None
+    return {"job": job.job}
+
+
+async def _cancel_job(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    desk.jobs.cancel(data["job"])
+    return {"job": data["job"]}
+
+
+SESSION_HANDLERS: Mapping[str, Handler] = {
+    "GetVersion": _get_version,
+    "GetSchema": _get_schema,
+    "Start": _start,
+    "Stop": _stop,
+    "GetStatus": _get_status,
+    "GetStats": _get_stats,
+    "ListDevices": _list_devices,
+    "SetDevice": _set_device,
+    "StartRecord": _start_record,
+    "StopRecord": _stop_record,
+    "GetRecord": _get_record,
+    "ListJobs": _list_jobs,
+    "StartJob": _start_job,
+    "CancelJob": _cancel_job,
+}

@@ -1,0 +1,173 @@
+"""The sound as clients change it: one vector of parameters, its revision, undo, and what panic lays over it.
+
+Changes are collected in a `Change` (one request's, or a whole batch's) and committed as one revision, so the engine
+takes them over at one block. Panic is no parameter value: it lays mute over the vector until it is taken back, so
+no preset, undo or batch can lift it. Mute is not undone either: nobody is made to speak by an undo.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.engine.params import INDEX, PARAMS, Param, Value, find, from_vector
+
+from .fields import shown
+from .wire import RequestError, Status
+
+UNDO_STEPS = 50
+SAME_STEP_S = 1.0  # writes of one client to the same parameters within this time are one step of undo
+MUTE = "level.mute"
+
+Vector = NDArray[np.float64]
+
+
+@dataclass
+class Change:
+    """Numbers to be set by parameter id, who sets them and how."""
+
+    by: str
+    reason: str = "set"
+    numbers: dict[str, float] = field(default_factory=dict)
+    undoable: bool = True
+
+
+@dataclass
+class _Step:
+    """What one change did, so that it can be undone: old and new numbers by id."""
+
+    before: dict[str, float]
+    after: dict[str, float]
+    by: str
+    time_s: float
+
+
+class Sound:
+    """The parameters of one session, seen from the control process. Not thread-safe: one event loop owns it."""
+
+    def __init__(self, values: Vector, publish: Callable[[Vector], int], bypass_allowed: bool) -> None:
+        """Values is float64[len(PARAMS)]; publish sends such a vector to the engine and returns the engine's revision.
+
+        bypass_allowed says whether clients may let the own voice through.
+        """
+        self.rev = 1
+        self.engine_rev = 0
+        self.panic = False
+        self.bypass_allowed = bypass_allowed
+        self._values = values.copy()
+        self._publish = publish
+        self._done: deque[_Step] = deque(maxlen=UNDO_STEPS)
+        self._undone: list[_Step] = []
+
+    def number(self, param_id: str, change: Change | None = None) -> float:
+        """Return a parameter's number, as it will be after change."""
+        if change and param_id in change.numbers:
+            return change.numbers[param_id]
+        return float(self._values[INDEX[param_id]])
+
+    def value(self, param_id: str, change: Change | None = None) -> Value:
+        """Return a parameter's value as a person writes it, as it will be after change."""
+        return PARAMS[param_id].from_number(self.number(param_id, change))
+
+    def values(self) -> dict[str, Value]:
+        """Return all values by id."""
+        return {param.id: value for param, value in from_vector(self._values)}
+
+    def vector(self) -> Vector:
+        """Return a copy of the parameters, without panic: float64[len(PARAMS)]."""
+        return self._values.copy()
+
+    def stage(self, change: Change, param_id: str, number: float) -> None:
+        """Put one number into change. Raises RequestError if it would let the own voice through and must not."""
+        if not self.bypass_allowed and param_id == "voice.name" and PARAMS[param_id].from_number(number) == "own":
+            raise RequestError(
+                Status.CANNOT_ACT, "voice.name = 'own': letting the own voice through is off; set control.bypass = true"
+            )
+        change.numbers[param_id] = number
+
+    def commit(self, change: Change) -> dict[str, Value]:
+        """Make change one revision of the sound; return what is different now, by id."""
+        after = {name: number for name, number in change.numbers.items() if number != self._values[INDEX[name]]}
+        before = {name: float(self._values[INDEX[name]]) for name in after}
+        for name, number in after.items():
+            self._values[INDEX[name]] = number
+        if after:
+            self.publish()
+            if change.undoable:
+                self.remember(before, after, change.by)
+        return {name: PARAMS[name].from_number(number) for name, number in after.items()}
+
+    def remember(self, before: Mapping[str, float], after: Mapping[str, float], by: str) -> None:
+        """Add a step of undo that leads from before to after (numbers by id)."""
+        old, new = ({name: n for name, n in numbers.items() if name != MUTE} for numbers in (before, after))
+        if not old:
+            return
+        now_s = time.monotonic()
+        self._undone.clear()
+        last = self._done[-1] if self._done else None
+        if last and last.by == by and last.before.keys() == old.keys() and now_s - last.time_s < SAME_STEP_S:
+            last.after, last.time_s = new, now_s
+        else:
+            self._done.append(_Step(old, new, by, now_s))
+
+    def undo(self, change: Change) -> None:
+        """Put what takes the last step back into change. Raises RequestError if there is none."""
+        if not self._done:
+            raise RequestError(Status.CANNOT_ACT, "there is nothing to undo")
+        step = self._done.pop()
+        self._undone.append(step)
+        change.numbers.update(step.before)
+
+    def redo(self, change: Change) -> None:
+        """Put what makes the last undone step again into change. Raises RequestError if there is none."""
+        if not self._undone:
+            raise RequestError(Status.CANNOT_ACT, "there is nothing to redo")
+        step = self._undone.pop()
+        self._done.append(step)
+        change.numbers.update(step.after)
+
+    def set_panic(self, on: bool) -> None:
+        """Lay silence over the sound, or take it away."""
+        self.panic = on
+        self.publish()
+
+    def publish(self) -> None:
+        """Send the sound to the engine as a new revision."""
+        vector = self._values.copy()
+        if self.panic:
+            vector[INDEX[MUTE]] = 1.0
+        self.rev += 1
+        self.engine_rev = self._publish(vector)
+
+
+def find_param(param_id: str) -> Param:
+    """Return the parameter of that id. Raises RequestError naming the nearest ones."""
+    try:
+        return find(param_id)
+    except KeyError:
+        near = difflib.get_close_matches(param_id, PARAMS, 3, 0.4) or list(PARAMS)
+        comment = f"id = {shown(param_id)}: there is no such parameter; did you mean {', '.join(near)}?"
+        raise RequestError(Status.RESOURCE_NOT_FOUND, comment) from None
+
+
+def check_number(param: Param, value: object) -> float:
+    """Return value as the engine's number. Raises RequestError naming the parameter, the value and what is allowed."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    if param.choices:
+        fits, needs = isinstance(value, str), f"text, one of {', '.join(param.choices)}"
+    elif param.switch:
+        fits, needs = isinstance(value, bool) or plain, "true or false"
+    else:
+        fits, needs = plain, "a number"
+    if not fits:
+        raise RequestError(Status.INVALID_REQUEST_FIELD_TYPE, f"{param.id} = {shown(value)}: must be {needs}")
+    try:
+        return param.to_number(value)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise RequestError(Status.REQUEST_FIELD_OUT_OF_RANGE, str(error)) from None

@@ -1,0 +1,38 @@
+"""What the panel's tests do again and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tests.rtvc.control.panel.twin import Twin
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+
+def until(true: Callable[[], object], page: Page) -> None:
+    """Wait until something is true, 5 s at most."""
+    end_s = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < end_s, "this did not become true in 5 s"
+        page.wait_for_timeout(25)
+
+
+def slider(page: Page, param: str = "pitch.semitones") -> Locator:
+    return page.locator(f'[data-param="{param}"] input[type=range]')
+
+
+def entry(page: Page, param: str = "pitch.semitones") -> Locator:
+    return page.locator(f'[data-param="{param}"] .entry')
+
+
+def sent(twin: Twin, param: str = "pitch.semitones") -> list[object]:
+    return [data["values"][param] for data in twin.requests("SetParam") if param in data["values"]]
+
+
+def middle(locator: Locator) -> tuple[float, float]:
+    box = locator.bounding_box()
+    assert box
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

@@ -1,0 +1,228 @@
+"""What the twin server holds, and what each request does to it: the contract's names, with nothing real behind them."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from rtvc.engine.params import PARAMS, TIMBRES, Value
+from rtvc.voices.presets import built_in_presets
+
+Data = dict[str, Any]
+
+
+class Refused(Exception):
+    """A request that is refused with a code and a comment."""
+
+    def __init__(self, code: int, comment: str) -> None:
+        super().__init__(comment)
+        self.code = code
+
+
+class Desk:
+    """The state and the requests; `publish` is the server's."""
+
+    def __init__(self) -> None:
+        self._begun_s = time.perf_counter()
+        self.clients = 0
+        self.forget()
+
+    def publish(self, type: str, data: Data, bit: int = 0) -> None:
+        """Send an event to all who subscribed."""
+        raise NotImplementedError
+
+    def handle(self, type: str, data: Data) -> Data:
+        """Do what a request asks and return its answer. Raises Refused."""
+        if not hasattr(self, "_on_" + type):
+            raise Refused(204, f"there is no request {type}")
+        answer: Data = getattr(self, "_on_" + type)(data) or {}
+        return answer | {"rev": self.rev, "applied_at": int(48000 * (time.perf_counter() - self._begun_s))}
+
+    def forget(self) -> None:
+        """Be as at the beginning."""
+        self.values: dict[str, Value] = {p.id: p.from_number(p.default) for p in PARAMS.values()}
+        self.presets: dict[str, Data] = {
+            p.name: {"name": p.name, "own": False, "doc": p.doc, "values": dict(p.values)}
+            for p in built_in_presets().values()
+        }
+        self.preset: str | None = None
+        self.state, self.message, self.neural = "running", "", "off"
+        self.panic, self.bypass_allowed = False, False
+        self.recording: Data = {"active": False, "path": None, "seconds": 0.0}
+        self.devices = {"capture": "mic-1", "playback": "virtual"}
+        self.rev = 1
+        self.more_params: list[Data] = []
+        self._undo: list[dict[str, Value]] = []
+        self._redo: list[dict[str, Value]] = []
+
+    def write(self, values: dict[str, Value], reason: str = "set", undoable: bool = True) -> None:
+        """Take over values and tell everybody."""
+        for name, value in values.items():
+            try:
+                PARAMS[name].to_number(value)
+            except KeyError:
+                raise Refused(600, f"id = {name!r}: there is no such parameter") from None
+            except ValueError as error:
+                raise Refused(402, str(error)) from None
+        if undoable:
+            self._undo.append(dict(self.values))
+            self._redo.clear()
+        self.values |= values
+        self.rev += 1
+        about = {"rev": self.rev, "applied_at": 0, "by": "twin", "reason": reason}
+        self.publish("ParamsChanged", {"values": values} | about)
+
+    # requests
+
+    def _on_GetVersion(self, data: Data) -> Data:
+        return {"rpcVersion": 1, "rtvcVersion": "twin"}
+
+    def _on_ListParams(self, data: Data) -> Data:
+        fields = ("id", "label", "doc", "minimum", "maximum", "unit", "ramp_ms", "switch")
+        params = [
+            {name: getattr(p, name) for name in fields}
+            | {"choices": list(p.choices), "default": p.from_number(p.default), "value": self.values[p.id]}
+            for p in PARAMS.values()
+        ]
+        return {"params": params + self.more_params}
+
+    def _on_SetParam(self, data: Data) -> Data:
+        values = data["values"] if "values" in data else {data["id"]: data["value"]}
+        self.write(values)
+        if "level.mute" in values:
+            self.publish("MuteChanged", {"muted": bool(values["level.mute"])})
+        return {"values": values}
+
+    def _on_ListVoices(self, data: Data) -> Data:
+        own = self.bypass_allowed
+        plain = [("dsp", "Your voice, shaped"), ("own", "Your own voice"), ("silence", "Silence")]
+        voices: list[Data] = [
+            {"name": n, "kind": n, "label": label, "sex": None, "doc": "", "available": n != "own" or own, "reason": ""}
+            for n, label in plain
+        ]
+        for i, name in enumerate(TIMBRES):
+            sex = "female" if i < 4 else "male"
+            about = {"label": name.capitalize(), "sex": sex, "doc": f"A {sex} neural voice"}
+            voices.append({"name": name, "kind": "neural", "available": True, "reason": ""} | about)
+        return {"voices": voices, "current": {}}
+
+    def _on_SwitchVoice(self, data: Data) -> None:
+        name = data["name"]
+        if name in TIMBRES:
+            self.write({"voice.name": "neural", "voice.timbre": name, "voice.blend": 0.0}, "voice")
+            self.neural = "speaks"
+        else:
+            self.write({"voice.name": name}, "voice")
+            self.neural = "off"
+
+    def _on_ListPresets(self, data: Data) -> Data:
+        return {"presets": list(self.presets.values()), "current": self.preset}
+
+    def _on_LoadPreset(self, data: Data) -> None:
+        preset = self.presets.get(data["name"])
+        if preset is None:
+            raise Refused(600, f"name = {data['name']!r}: there is no such preset")
+        values = {p.id: p.from_number(p.default) for p in PARAMS.values() if p.id != "level.mute"} | preset["values"]
+        self.write(values, "preset")
+        self.preset = data["name"]
+        self.publish("PresetLoaded", {"name": data["name"]})
+
+    def _on_SavePreset(self, data: Data) -> None:
+        if data["name"] in self.presets and not data.get("overwrite"):
+            raise Refused(601, f"name = {data['name']!r}: exists")
+        entry = {"name": data["name"], "own": True, "doc": data.get("doc", ""), "values": dict(self.values)}
+        self.presets[data["name"]] = entry
+        self.publish("PresetListChanged", {"presets": list(self.presets)})
+
+    def _on_DeletePreset(self, data: Data) -> None:
+        self.presets.pop(data["name"])
+        self.publish("PresetListChanged", {"presets": list(self.presets)})
+
+    def _on_Undo(self, data: Data) -> Data:
+        return self._swap(self._undo, self._redo, "undo")
+
+    def _on_Redo(self, data: Data) -> Data:
+        return self._swap(self._redo, self._undo, "redo")
+
+    def _swap(self, take: list[dict[str, Value]], give: list[dict[str, Value]], reason: str) -> Data:
+        if not take:
+            raise Refused(703, f"there is nothing to {reason}")
+        values = take.pop()
+        give.append(dict(self.values))
+        self.write(values, reason, undoable=False)
+        return {"values": values}
+
+    def set_state(self, state: str, message: str = "") -> None:
+        """Go to a state and tell it."""
+        self.state, self.message = state, message
+        self.publish("StateChanged", {"state": state, "message": message})
+
+    def _on_Start(self, data: Data) -> None:
+        self.set_state("running")
+
+    def _on_Stop(self, data: Data) -> None:
+        self.set_state("stopped")
+
+    def _on_SetMute(self, data: Data) -> None:
+        self.write({"level.mute": data["muted"]})
+        self.publish("MuteChanged", {"muted": data["muted"]})
+
+    def _on_Panic(self, data: Data) -> None:
+        self.panic = data["on"]
+        self.publish("PanicChanged", {"on": self.panic})
+
+    def _on_SetBypass(self, data: Data) -> None:
+        if not self.bypass_allowed:
+            raise Refused(703, "letting the own voice through is off")
+        self.write({"voice.name": "own" if data["active"] else "dsp"}, "voice")
+        self.publish("BypassChanged", {"active": data["active"]})
+
+    def _on_GetStatus(self, data: Data) -> Data:
+        if self.recording["active"]:
+            self.recording["seconds"] = time.perf_counter() - self._recorded_s
+        return {
+            "state": self.state, "message": self.message, "neural": self.neural,
+            "voice_delay_ms": 13.5, "in_flight_ms": 9.2, "delay_ms": self.delay_ms(), "xruns": 2, "device_xruns": 0,
+            "engine_restarts": 0, "block_max_ms": 1.74, "drift_ppm": -12.3, "load": 0.064,
+            "muted": bool(self.values["level.mute"]), "panic": self.panic,
+            "bypass": {"allowed": self.bypass_allowed, "active": self.values["voice.name"] == "own"},
+            "recording": dict(self.recording), "devices": dict(self.devices),
+        }  # fmt: skip
+
+    def delay_ms(self) -> float:
+        """Return a delay that breathes a little."""
+        return 22.7 + 0.6 * math.sin(time.perf_counter())
+
+    def _on_GetStats(self, data: Data) -> Data:
+        edges = list(range(0, 82, 2))
+        counts = [
+            round(900 * math.exp(-(((edge - 23) / 3.4) ** 2)) + 30 * math.exp(-abs(edge - 31) / 3)) for edge in edges
+        ]
+        histogram = {"edges": edges, "counts": counts[1:]}
+        latency = {"p50": 22.9, "p95": 29.1, "p99": 34.0, "max": 41.5, "histogram": histogram}
+        stats = {"xruns": 2, "device_xruns": 0, "block_max_ms": 1.74, "clients": self.clients}
+        return {"latency_ms": latency} | stats
+
+    def _on_ListDevices(self, data: Data) -> Data:
+        def device(id: str, label: str, default: bool = False) -> Data:
+            return {"id": id, "label": label, "rate_hz": 48000, "default": default}
+
+        return {
+            "capture": [device("mic-1", "USB microphone", True), device("mic-2", "Headset")],
+            "playback": [device("virtual", "virtual microphone rtvc-mic"), device("speakers", "Speakers", True)],
+            "current": dict(self.devices),
+        }
+
+    def _on_SetDevice(self, data: Data) -> None:
+        self.devices |= data
+        self.publish("DevicesChanged", dict(self.devices))
+
+    def _on_StartRecord(self, data: Data) -> None:
+        self._recorded_s = time.perf_counter()
+        self.recording = {"active": True, "path": "recordings/talk-1.flac", "seconds": 0.0}
+        self.publish("RecordStateChanged", dict(self.recording))
+
+    def _on_StopRecord(self, data: Data) -> None:
+        self.recording = {**self.recording, "active": False, "seconds": time.perf_counter() - self._recorded_s}
+        self.publish("RecordStateChanged", dict(self.recording))
