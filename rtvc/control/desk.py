@@ -95,7 +95,7 @@ class Desk:
         self.latency = LatencyHistogram()
         self.jobs = Jobs(self._job_told)
         self.recorder: Recorder | None = None
-        self.current_preset: str | None = None
+        self.current_preset = self.presets.sounding(values)
         self.voice_before_bypass = "dsp"
         self.missing_networks: str | None = None  # why there is no neural voice; None while nobody has looked
         self._begin_s = time.monotonic()

@@ -8,7 +8,7 @@ import numpy as np
 
 WIDTH_MS = 0.5
 LONGEST_MS = 500.0
-SHOWN_MS = (0, 5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500)  # edges of what clients get
+SHOWN_MS = (*range(0, 60, 2), 60, 70, 80, 100, 150, 200, 300, 500)  # edges of what clients get
 
 
 class LatencyHistogram:

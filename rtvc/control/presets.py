@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rtvc.config import ConfigError, presets_folder
-from rtvc.engine.params import from_vector
+from rtvc.engine.params import INDEX, from_vector
 from rtvc.voices.presets import Preset, delete_preset, load_presets, save_preset
 
-from .sound import Vector
+from .sound import MUTE, Vector
 from .wire import RequestError, Status
 
 
@@ -55,6 +57,12 @@ class PresetShelf:
                 Status.RESOURCE_NOT_FOUND, f"name = {name!r}: there is no such preset; there are {there}"
             )
         return self._presets[name]
+
+    def sounding(self, vector: Vector) -> str | None:
+        """Return the preset that vector (float64[len(PARAMS)]) sounds like, None if none; mute does not count."""
+        sound = vector.copy()
+        sound[INDEX[MUTE]] = 0.0
+        return next((name for name, preset in self._presets.items() if np.array_equal(preset.vector(), sound)), None)
 
     def entries(self) -> list[dict[str, Any]]:
         """Return all presets as data; values are the whole sound."""
