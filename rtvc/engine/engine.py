@@ -31,6 +31,8 @@ from .voice import ENGINE_RATE_HZ, TICK_FRAMES
 LIMITER_FRAMES = 72  # 1.5 ms
 CEILING_DBFS = -1.0
 RUMBLE_HZ = 40.0
+FOLLOW_S = 0.3  # of the loudness match...
+NEURAL_FOLLOW_S = 1.0  # ...and with a neural voice, whose own dynamics are part of how it sounds
 GATE_HYSTERESIS_DB = 6.0
 GATE_OFF_DB = -90.0
 
@@ -79,7 +81,7 @@ class Engine:
         self._gate = gate_state(rate, self._voice_delay)
         self._own_delay = delay_state(self._voice_delay)
         self._dsp_delay = delay_state(self._voice_delay - self._voice.delay_frames)
-        self._loudness = loudness_state(rate, self._voice_delay)
+        self._loudness = loudness_state(rate, self._voice_delay, NEURAL_FOLLOW_S if self._neural else FOLLOW_S)
         self._limiter = limiter_state(rate, LIMITER_FRAMES, CEILING_DBFS)
         values = self._values
         self._dsp_ramp = ramp_state(float(self._sounding() == _DSP))
