@@ -200,7 +200,7 @@ def test_undo_and_redo(panel: Panel) -> None:
     page.click("#redo")
     until(lambda: entry(page).input_value() == "1.0", page)
     page.click("#redo")
-    assert "That cannot be done now" in page.locator(".toast").inner_text()
+    page.locator(".toast", has_text="That cannot be done now").wait_for()
 
 
 def test_mute_panic_and_record_by_press_and_by_key(panel: Panel) -> None:
