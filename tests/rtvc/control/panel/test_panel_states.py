@@ -60,7 +60,7 @@ def test_the_connection_is_lost_and_comes_back(panel: Panel, pictures: Path) -> 
     page, twin = panel.page, panel.twin
     twin.stop()
     page.wait_for_selector("[data-banner=offline]")
-    assert page.locator("#state").inner_text() == "Offline"
+    until(lambda: page.locator("#state").inner_text() == "Offline", page)
     assert page.locator("#mute").is_disabled() and page.locator("#undo").is_disabled()
     page.screenshot(path=pictures / "offline.png")
     twin.values["pitch.semitones"] = 7.0  # changed while nobody looked
@@ -100,8 +100,8 @@ def test_a_stopped_engine_is_calm_and_starts(panel: Panel, pictures: Path) -> No
     page, twin = panel.page, panel.twin
     twin.call(lambda: twin.set_state("stopped"))
     until(lambda: page.locator("#scope-empty").is_visible(), page)
-    assert page.locator("#scope-empty").inner_text().startswith("The engine is off.")
-    assert page.locator("#fact-latency").inner_text() == "–"
+    until(lambda: page.locator("#scope-empty").inner_text().startswith("The engine is off."), page)
+    until(lambda: page.locator("#fact-latency").inner_text() == "–", page)
     assert page.locator("#record").is_disabled()
     page.screenshot(path=pictures / "stopped.png")
     page.click("#power")
@@ -114,13 +114,13 @@ def test_raw_voice_and_a_failed_neural_voice_are_conspicuous(twin: Twin, pages: 
     page = pages.open(twin.url)
     page.click("#raw")
     page.wait_for_selector("[data-banner=raw]")
-    assert page.locator("[data-banner=raw]").get_attribute("role") == "alert"
+    until(lambda: page.locator("[data-banner=raw]").get_attribute("role") == "alert", page)
     page.click("#raw")
     page.wait_for_selector("[data-banner=raw]", state="detached")
     page.click("#voices >> text=Heart")
     twin.neural, twin.message = "failed", "the decoder ran out of memory"
     page.wait_for_selector("[data-banner=neural]")
-    assert "the decoder ran out of memory" in page.locator("[data-banner=neural]").inner_text()
+    until(lambda: "the decoder ran out of memory" in page.locator("[data-banner=neural]").inner_text(), page)
     page.screenshot(path=pictures / "neural-failed.png")
 
 
@@ -214,10 +214,10 @@ def test_every_text_is_chinese_for_chinese_browsers(twin: Twin, pages: Pages, pi
     assert missing == []
     page.keyboard.press("Escape")
     page.select_option("#language", "en")
-    assert page.locator("#live-title").inner_text().lower() == "live"
+    until(lambda: page.locator("#live-title").inner_text().lower() == "live", page)
     page.reload()
     page.wait_for_selector("#groups .row")
-    assert page.locator("#pads .pad-name").first.inner_text() == "Natural"
+    until(lambda: page.locator("#pads .pad-name").first.inner_text() == "Natural", page)
 
 
 def test_every_control_is_reached_by_tab_with_a_ring_and_has_a_name(panel: Panel) -> None:

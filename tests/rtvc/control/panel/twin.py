@@ -74,6 +74,7 @@ class Twin(Desk):
         rev = self.rev
 
         def work() -> None:
+            self.seen.clear()  # first: pages ask again as soon as they are told
             self.forget()
             self.rev = rev
             self.write(self.values, "preset", undoable=False)
@@ -86,7 +87,6 @@ class Twin(Desk):
             self.set_state("running")
 
         self.call(work)
-        self.seen.clear()
 
     def call(self, work: Callable[[], Any]) -> Any:
         """Run work in the server's thread and return what it returns."""
