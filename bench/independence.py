@@ -21,6 +21,13 @@ from numpy.typing import NDArray
 from bench.judges import Judges, Signal, at_16k, normalise_text
 from bench.presets import read
 from bench.report import Report, arguments
+from rtvc.audio.files import READ_SUFFIXES
+from rtvc.engine.build import build_engine
+from rtvc.engine.engine import Engine
+from rtvc.engine.network import Network
+from rtvc.engine.neural_voice import NeuralVoice
+from rtvc.engine.params import to_vector
+from rtvc.engine.timbres import built_in_timbres
 
 SPEAKERS = 10
 PROBE_S = 4.0
@@ -28,6 +35,8 @@ STRETCHES = 16
 STEPS, RATE, DECAY = 400, 0.5, 1e-3
 RATE_HZ = 16000
 LEVEL = 0.05  # RMS of what is given to the engine
+CODES = 1024
+NEURAL = to_vector({"voice.name": "neural"})
 
 
 def main() -> None:
@@ -90,41 +99,31 @@ def mel_statistics(x: Signal) -> NDArray[np.float64]:
     return np.concatenate([rows.mean(0), rows.std(0)]).astype(np.float64)
 
 
+class CodeNetwork(Network):
+    """Networks that remember which codes they heard."""
+
+    def __init__(self, point: str) -> None:
+        super().__init__(point)
+        self.counts = np.zeros(CODES)
+
+    def listen(self, phase: int) -> tuple[float, float]:
+        said = super().listen(phase)
+        self.counts[int(self._head.arrays["code"][0, 0])] += 1
+        return said
+
+
 def code_shares(x: Signal, point: str) -> NDArray[np.float64]:
-    """Return the square roots of the shares of frames in which each code was heard; a code is known by its latent."""
-    said = contents(x, point)
-    keys = np.round(said[:, :2] * 1e4).astype(np.int64)
-    counts: dict[tuple[int, int], int] = {}
-    for a, b in keys:
-        counts[(int(a), int(b))] = counts.get((int(a), int(b)), 0) + 1
-    shares = np.zeros(4096)
-    for (a, b), count in counts.items():
-        shares[hash((a, b)) % len(shares)] += count / len(keys)
-    return np.sqrt(shares)
+    """Return the square roots of the shares of frames in which the live voice heard each code in 16 kHz sound."""
+    import soxr
 
-
-def contents(x: Signal, point: str) -> NDArray[np.float32]:
-    """Return what the networks hear in 16 kHz sound: the code's latent of each decoder frame, float32[frames, 128]."""
-    from rtvc.engine import neural_voice
-    from rtvc.engine.network import CPU, Network
-    from rtvc.kernels.content_mel import START_PEAK, normalise_rows
-    from rtvc.kernels.mel import log_mel, mel_state
-
-    network = Network(point, "int8", None, CPU)
-    wait = round(network.wait_ms * RATE_HZ / 1000)
-    rows = np.zeros((len(x) // 160 + 1, 80), np.float32)
-    rows = rows[: log_mel(mel_state(RATE_HZ), x, rows)] * np.float32(1.0 / np.log(10.0))
-    normalise_rows(np.array([START_PEAK]), rows)
-    found: list[NDArray[np.float32]] = []
-    for k in range(len(rows) // 2):
-        network.mel[:] = rows[2 * k : 2 * k + 2]
-        network.encode()
-        heard = (k + 1) * neural_voice.ENCODER_FRAME
-        while len(found) * neural_voice.DECODER_FRAME + wait < heard + neural_voice.ENCODER_FRAME:
-            units = neural_voice.DECODER_UNITS * len(found) + round(network.wait_ms / neural_voice.WAIT_UNIT_MS)
-            network.listen(units % neural_voice.FRAME_UNITS)
-            found.append(network.content.copy())
-    return np.stack(found)
+    network = CodeNetwork(point)
+    engine = Engine(48000, NEURAL, NeuralVoice(network, built_in_timbres()))
+    network.counts[:] = 0
+    y = np.ascontiguousarray(soxr.resample(x, RATE_HZ, 48000), np.float32)
+    for block in range(0, len(y), 480):
+        engine.process(y[block : block + 480], y[block : block + 480].copy())
+    shares: NDArray[np.float64] = np.sqrt(network.counts / network.counts.sum())
+    return shares
 
 
 def probe_accuracy(features: list[NDArray[np.float64]]) -> float:
@@ -152,17 +151,13 @@ def probe_accuracy(features: list[NDArray[np.float64]]) -> float:
 
 def noises(report: Report, folder: Path, point: str, voice: str, limit: int) -> None:
     """Add what the engine makes of sounds that nobody speaks in."""
-    from rtvc.audio.files import READ_SUFFIXES
-    from rtvc.engine.build import build_engine
-    from rtvc.engine.params import to_vector
+    import soxr
 
     judges = Judges()
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in READ_SUFFIXES]
     words, seconds, drops = 0, 0.0, []
     for path in paths[:: max(1, len(paths) // limit)]:
         sound, rate_hz = read(path)
-        import soxr
-
         x = np.ascontiguousarray(soxr.resample(levelled(sound), rate_hz, 48000), dtype=np.float32)
         engine = build_engine(values=to_vector({"voice.name": "neural", "voice.timbre": voice}), point=point)
         y = np.zeros_like(x)

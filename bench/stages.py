@@ -37,11 +37,9 @@ class Truth:
 
     def __init__(self, data: TrainingSet, item: Item) -> None:
         rows = data.rows(item)
-        place = slice(item.frame0, item.frame0 + len(rows))
         self.latents = np.array(data.latents[rows])
         self.codes = np.array(data.codebook)[data.code_idx[rows, 0].astype(np.int64)]
-        self.energy = np.array(data.energy[place])
-        f0_hz = np.array(data.f0_hz[place])
+        f0_hz, self.energy = data.melody(item)
         self.f0_hz: NDArray[np.float32] = np.where(f0_hz > VOICED_HZ, f0_hz * item.f0_scale, 0.0).astype(np.float32)
 
 

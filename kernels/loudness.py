@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from .biquad import biquad_flush, biquad_sample
 
 HOP_MS = 20.0
+FOLLOW_S = 0.3
 MAX_GAIN_DB = 12.0
 RELATIVE_DB = 20.0
 SLEW_DB_PER_S = 20.0
@@ -96,7 +97,7 @@ def _rewarped(p: tuple[float, float, float], ratio: float) -> tuple[float, float
 
 
 def loudness_state(
-    rate_hz: float, reference_delay_frames: int = 0, follow_s: float = 0.3, floor_lufs: float = -50.0
+    rate_hz: float, reference_delay_frames: int = 0, follow_s: float = FOLLOW_S, floor_lufs: float = -50.0
 ) -> LoudnessState:
     """Return a follower at gain 1; the reference is delayed by reference_delay_frames to meet the output.
 

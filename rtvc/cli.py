@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import json
 import math
 import os
@@ -340,46 +341,12 @@ def _demo(args: argparse.Namespace) -> int:
     return run_demo(args.out, chosen_sound(args), chosen_point(args), args.simulated)
 
 
-# rtvc ctl, rtvc control
-
-
-def _ctl_arguments(parser: argparse.ArgumentParser) -> None:
-    from rtvc.control.ctl import add_arguments
-
-    add_arguments(parser)
-
-
-def _ctl(args: argparse.Namespace) -> int:
-    from rtvc.control.ctl import run
-
-    return run(args)
-
-
-def _control_arguments(parser: argparse.ArgumentParser) -> None:
-    from rtvc.control.commands import add_arguments
-
-    add_arguments(parser)
-
-
-def _control(args: argparse.Namespace) -> int:
-    from rtvc.control.commands import run
-
-    return run(args)
-
-
-# rtvc train
-
-
-def _train_arguments(parser: argparse.ArgumentParser) -> None:
-    from rtvc.train.commands import add_arguments
-
-    add_arguments(parser)
-
-
-def _train(args: argparse.Namespace) -> int:
-    from rtvc.train.commands import run
-
-    return run(args)
+def _elsewhere(module: str) -> tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]:
+    """Return add_arguments and run of a module that is imported only when one of them is called."""
+    return (
+        lambda parser: importlib.import_module(module).add_arguments(parser),
+        lambda args: int(importlib.import_module(module).run(args)),
+    )
 
 
 COMMANDS = {
@@ -435,14 +402,12 @@ COMMANDS = {
         "  rtvc ctl preset deep\n"
         "  rtvc ctl mute\n"
         "  rtvc ctl --json watch Meters",
-        _ctl_arguments,
-        _ctl,
+        *_elsewhere("rtvc.control.ctl"),
     ),
     "control": Command(
         "tokens for remote control, its documents, OSC and MIDI bridges",
         "  rtvc control token add phone\n  rtvc control docs\n  rtvc control osc\n  rtvc control midi",
-        _control_arguments,
-        _control,
+        *_elsewhere("rtvc.control.commands"),
     ),
     "doctor": Command(
         "check this machine, say what is missing and which block size it can hold",
@@ -453,8 +418,7 @@ COMMANDS = {
     "train": Command(
         "train the neural voice: data, alignment, networks, weights (needs the extra `train`)",
         "  rtvc train data --help\n  rtvc train encoder --help",
-        _train_arguments,
-        _train,
+        *_elsewhere("rtvc.train.commands"),
     ),
     "demo": Command(
         "hear it: live with a sound card, else a recorded voice through the same path, with a report",

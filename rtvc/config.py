@@ -220,15 +220,21 @@ def _escape(char: str) -> str:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write text to path so that a reader sees the old file or the new one, never a part.
+    """Write text to path in one step; see `write_atomically`. Raises UnicodeEncodeError if UTF-8 has no form for it."""
+    write_atomically(path, text.encode())
+
+
+def write_atomically(path: Path, data: bytes, private: bool = False) -> None:
+    """Write data to path so that a reader sees the old file or the new one, never a part; private: only its owner.
 
     The folder is made if it is missing. Raises ConfigError if it cannot be written.
     """
     part = path.parent / f".{secrets.token_hex(6)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("x", encoding="utf-8") as file:
-            file.write(text)
+        handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o666)
+        with open(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

@@ -13,9 +13,7 @@ import socket
 import ssl
 from pathlib import Path
 
-from rtvc.config import ConfigError, config_folder
-
-from .tokens import write_private
+from rtvc.config import ConfigError, config_folder, write_atomically
 
 _YEARS_10 = datetime.timedelta(days=3650)
 
@@ -76,8 +74,8 @@ def make_certificate(certificate: Path, key: Path) -> None:
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    write_private(key, pem)
-    write_private(certificate, made.public_bytes(serialization.Encoding.PEM))
+    write_atomically(key, pem, private=True)
+    write_atomically(certificate, made.public_bytes(serialization.Encoding.PEM), private=True)
 
 
 def _own_names() -> list[str]:

@@ -6,7 +6,6 @@ of a file share its salt, because the server's Hello can name only one.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -14,7 +13,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from rtvc.config import ConfigError, config_folder
+from rtvc.config import ConfigError, config_folder, write_atomically
 
 from .auth import Identity, nonce, secret_of
 from .wire import Role
@@ -83,22 +82,4 @@ class TokenFile:
     def _write(self) -> None:
         tokens = {name: {"role": role.word, "secret": secret} for name, (role, secret) in self._secrets.items()}
         content: dict[str, Any] = {"salt": self.salt, "tokens": tokens}
-        write_private(self.path, json.dumps(content, indent=2).encode() + b"\n")
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write data to path so that only its owner can read it, and never a part of it. Raises ConfigError."""
-    part = path.with_name(f".{secrets.token_hex(6)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with open(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        write_atomically(self.path, json.dumps(content, indent=2).encode() + b"\n", private=True)

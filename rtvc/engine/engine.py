@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rtvc.kernels.biquad import biquad, biquad_state, high_pass
 from rtvc.kernels.gate import gate_detect, gate_set_thresholds, gate_state
 from rtvc.kernels.limiter import limit, limiter_state
-from rtvc.kernels.loudness import loudness_match, loudness_state
+from rtvc.kernels.loudness import FOLLOW_S, loudness_match, loudness_state
 from rtvc.kernels.mix import delay, delay_state, mix, sanitise, scale
 from rtvc.kernels.ramp import TARGET, RampState, ramp_at_rest, ramp_fill, ramp_set, ramp_state
 
@@ -31,8 +31,7 @@ from .voice import ENGINE_RATE_HZ, TICK_FRAMES
 LIMITER_FRAMES = 72  # 1.5 ms
 CEILING_DBFS = -1.0
 RUMBLE_HZ = 40.0
-FOLLOW_S = 0.3  # of the loudness match...
-NEURAL_FOLLOW_S = 1.0  # ...and with a neural voice, whose own dynamics are part of how it sounds
+NEURAL_FOLLOW_S = 1.0  # of the loudness match: a neural voice's own dynamics are part of how it sounds
 GATE_HYSTERESIS_DB = 6.0
 GATE_OFF_DB = -90.0
 

@@ -26,14 +26,13 @@ from torch import Tensor
 
 from rtvc.engine.neural_voice import LEAD, UNVOICED_HZ
 from rtvc.models.discriminators import Discriminators
-from rtvc.models.encoder import ContentEncoder
 from rtvc.models.generator import AHEAD, BANDS, Generator
 
 from . import TrainingError
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, Item, TrainingSet
 from .excitation import pulse_train
 from .generator import TEACHER_REACH, Hides, exact_items, fitted
-from .hearing import Hearing
+from .hearing import Hearing, hearing_of
 from .loop import Loop, Schedule, load_weights
 from .losses import spectral_distance
 from .synthesis import excitation, synthesise
@@ -55,8 +54,6 @@ class VoicesPlan:
     rate: float = 2e-4
     home: float = 0.35
     heard: float = 0.7
-    recordings: int = 1000
-    """Of how many utterances at most the home voice hears."""
     spectra_weight: float = 5.0
     adversarial_weight: float = 1.0
     feature_weight: float = 2.0
@@ -111,9 +108,6 @@ class Voices:
         for item in self._items:
             self._renditions.setdefault(_sentence(item), []).append(item)
         self._codebook = np.array(data.codebook)
-        whole = data.train
-        picked = np.random.default_rng(plan.seed).permutation(len(whole))[: plan.recordings]
-        self._recordings = [whole[k] for k in picked]
         self.optimiser = torch.optim.AdamW(judges.parameters(), lr=plan.rate, betas=(0.8, 0.99))
 
     def losses(self, rng: np.random.Generator, _step: int) -> Mapping[str, Tensor]:
@@ -187,7 +181,7 @@ class Voices:
     def _home(self, heard: bool, rng: np.random.Generator) -> tuple[Stream, Floats, Floats]:
         """Return an utterance, true or as it is heard, what the teacher makes of that, and the home voice's timbre."""
         if heard and self._hearing is not None:
-            found = self._hearing.of(self._recordings[int(rng.integers(len(self._recordings)))], rng)
+            found = self._hearing.any(rng)
             content, f0_hz, energy = self._codebook[found.codes], found.f0_hz, found.energy
         else:
             content, f0_hz, energy = self._true(self._items[int(rng.integers(len(self._items)))])
@@ -221,10 +215,8 @@ class Voices:
         return (content, f0_hz, energy), sound.astype(np.float32), timbre
 
     def _true(self, item: Item) -> Stream:
-        data, rows = self._data, self._data.rows(item)
-        place = slice(item.frame0, item.frame0 + len(rows))
-        codes = data.code_idx[rows, 0].astype(np.int64)
-        return self._codebook[codes], np.array(data.f0_hz[place]), np.array(data.energy[place])
+        codes = self._data.code_idx[self._data.rows(item), 0].astype(np.int64)
+        return self._codebook[codes], *self._data.melody(item)
 
 
 def _sentence(item: Item) -> str:
@@ -249,13 +241,10 @@ def train_voices(
 ) -> dict[str, float]:
     """Train a distilled decoder on sound, or go on. home: the teacher's own timbre, float32[128]."""
     torch.manual_seed(plan.seed)
-    data, generator, judges, hearing = TrainingSet(set_folder), Generator(), Discriminators(), None
+    data, generator, judges = TrainingSet(set_folder), Generator(), Discriminators()
     load_weights(generator, init, optional=("steering",))
     generator.steering.home.copy_(torch.tensor(home))
-    if encoder is not None:
-        content = ContentEncoder()
-        load_weights(content, encoder)
-        hearing = Hearing(content, data)
+    hearing = None if encoder is None else hearing_of(encoder, data, plan.seed)
     trainee = Voices(generator, judges, data, Teacher(), plan, hearing)
     optimiser = torch.optim.AdamW(generator.parameters(), lr=plan.rate, betas=(0.8, 0.99), weight_decay=0.0)
     beside: dict[str, torch.nn.Module | torch.optim.Optimizer] = {

@@ -158,9 +158,8 @@ def follow(frames: int, factor: float, labels: int) -> NDArray[np.int64]:
 
 def melody(data: TrainingSet, item: Item) -> tuple[Floats, Floats]:
     """Return energy and voicing of each decoder frame; NaN where they are not known."""
-    total = sum(item.frames)
     if not item.exact:
-        unknown = np.full(total, np.nan, np.float32)
+        unknown = np.full(sum(item.frames), np.nan, np.float32)
         return unknown, unknown
-    place = slice(item.frame0, item.frame0 + total)
-    return np.array(data.energy[place]), (data.f0_hz[place] > VOICED_HZ).astype(np.float32)
+    f0_hz, energy = data.melody(item)
+    return energy, (f0_hz > VOICED_HZ).astype(np.float32)

@@ -185,6 +185,11 @@ class TrainingSet:
         """Return the row of each decoder frame of an utterance, int64[sum(frames)]."""
         return np.repeat(np.arange(len(item.frames)) + item.row, item.frames)
 
+    def melody(self, item: Item) -> tuple[Floats, Floats]:
+        """Return F0 (before f0_scale) and energy of each decoder frame of a synthetic rendition."""
+        place = slice(item.frame0, item.frame0 + sum(item.frames))
+        return np.array(self.f0_hz[place]), np.array(self.energy[place])
+
     def token_of_row(self) -> Ints:
         """Return the token of every row; -1 where no utterance uses it."""
         tokens = np.full(len(self.latents), -1)

@@ -23,13 +23,12 @@ import torch
 from torch import Tensor
 
 from rtvc.engine.neural_voice import UNVOICED_HZ
-from rtvc.models.encoder import ContentEncoder
 from rtvc.models.generator import AHEAD, BANDS, Generator
 
 from . import TrainingError
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, Ints, Item, TrainingSet
 from .excitation import pulse_train
-from .hearing import Hearing
+from .hearing import Hearing, hearing_of
 from .loop import Loop, Schedule, load_weights
 from .losses import band_distance, itakura_saito, parts_power, relative_error
 from .teacher import Teacher, decoder_input
@@ -66,8 +65,6 @@ class DistilPlan:
     """...and the share of their frames that do."""
     heard: float = 0.65
     """Share of utterances as the live chain hears them, where an encoder is given."""
-    recordings: int = 2000
-    """Of how many utterances at most: each has to be heard once, which takes as long as some steps."""
     noisy_energy: float = 0.5
     """Share of utterances whose energy is not exact."""
     half_precision: bool = True
@@ -113,9 +110,6 @@ class Distillation:
     ) -> None:
         self._generator, self._data, self._teacher, self._plan = generator, data, teacher, plan
         self._hearing = hearing
-        whole = data.train
-        picked = np.random.default_rng(plan.seed).permutation(len(whole))[: plan.recordings]
-        self._recordings = [whole[k] for k in picked]
         self._items = exact_items(data)
         self._codebook = np.array(data.codebook)
 
@@ -131,7 +125,7 @@ class Distillation:
         """Return what the copy hears and what the teacher made of the truth, both float32[frames, width]."""
         plan = self._plan
         if self._hearing is not None and rng.random() < plan.heard:
-            heard = self._hearing.of(self._recordings[rng.integers(len(self._recordings))], rng)
+            heard = self._hearing.any(rng)
             content, f0_hz, energy = self._codebook[heard.codes], heard.f0_hz, heard.energy
         else:
             content, f0_hz, energy = self._known(self._items[rng.integers(len(self._items))], rng)
@@ -149,10 +143,9 @@ class Distillation:
 
     def _known(self, item: Item, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
         """Return content, F0 and energy of a rendition, spoiled."""
-        rows = self._data.rows(item)
-        place = slice(item.frame0, item.frame0 + len(rows))
-        energy = self._estimated(np.array(self._data.energy[place]), rng)
-        return self._codebook[self._codes(item, rows, rng)], np.array(self._data.f0_hz[place]), energy
+        f0_hz, energy = self._data.melody(item)
+        codes = self._codes(item, self._data.rows(item), rng)
+        return self._codebook[codes], f0_hz, self._estimated(energy, rng)
 
     def _codes(self, item: Item, rows: Ints, rng: np.random.Generator) -> Ints:
         """Return the code of each frame: the nearest; for some tokens another, as likely as its share says; or for
@@ -280,11 +273,7 @@ def distil(
     trained = [p for p in generator.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.0)
     loop = Loop(run_folder, generator, optimiser, plan.schedule, plan.seed)
-    hearing = None
-    if encoder is not None:
-        content = ContentEncoder()
-        load_weights(content, encoder)
-        hearing = Hearing(content, data)
+    hearing = None if encoder is None else hearing_of(encoder, data, plan.seed)
     return loop.run(Distillation(generator, data, source, plan, hearing).losses)
 
 

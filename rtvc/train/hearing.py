@@ -6,6 +6,7 @@ A trained encoder's likeliest codes, its energy and voicing, and the F0 tracker'
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,10 @@ from rtvc.models.encoder import CODES, WAIT_MS, ContentEncoder
 from . import augment
 from .dataset import FRAME_FRAMES, RATE_HZ, Floats, Ints, Item, TrainingSet
 from .encoder import ENERGY_SCALE
+from .loop import load_weights
 from .mel import log_mel, normalise
+
+RECORDINGS = 2000
 
 
 class Heard(NamedTuple):
@@ -34,9 +38,16 @@ class Heard(NamedTuple):
 class Hearing:
     """Hears utterances of a set, each at one operating point, spoiled or not, once: what was heard is kept."""
 
-    def __init__(self, content: ContentEncoder, data: TrainingSet) -> None:
+    def __init__(self, content: ContentEncoder, data: TrainingSet, seed: int = 0) -> None:
         self._content, self._data = content.eval(), data
+        utterances = data.train
+        chosen = np.random.default_rng(seed).permutation(len(utterances))[:RECORDINGS]
+        self._recordings = [utterances[k] for k in chosen]
         self._kept: dict[int, Heard] = {}
+
+    def any(self, rng: np.random.Generator) -> Heard:
+        """Return what is heard in some utterance, one of RECORDINGS: each takes as long to hear as a step."""
+        return self.of(self._recordings[int(rng.integers(len(self._recordings)))], rng)
 
     def of(self, item: Item, rng: np.random.Generator) -> Heard:
         """Return what is heard in an utterance, int(n / FRAME_FRAMES) frames."""
@@ -46,6 +57,13 @@ class Hearing:
                 x = augment.degrade(x, [], rng)
             self._kept[item.start] = hear(self._content, x, list(WAIT_MS)[int(rng.integers(len(WAIT_MS)))])
         return self._kept[item.start]
+
+
+def hearing_of(checkpoint: Path, data: TrainingSet, seed: int) -> Hearing:
+    """Return the hearing of an encoder's checkpoint. Raises TrainingError if it is none."""
+    content = ContentEncoder()
+    load_weights(content, checkpoint)
+    return Hearing(content, data, seed)
 
 
 def hear(content: ContentEncoder, x: Floats, point: str) -> Heard:
