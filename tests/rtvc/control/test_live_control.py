@@ -149,7 +149,7 @@ def test_another_device_is_used(sounding: Served, control: Control) -> None:
 
 
 def test_stop_and_start(sounding: Served, control: Control) -> None:
-    control.set({"pitch.semitones": 12})
+    control.set({"pitch.semitones": 5})
     control.request("Stop")
     assert control.status()["state"] == "stopped"
     assert control.set({"formant.ratio": 1.2})["applied_at"] is None
@@ -158,5 +158,5 @@ def test_stop_and_start(sounding: Served, control: Control) -> None:
     control.request("Start")
     with pytest.raises(ControlError, match="runs already"):
         control.request("Start")
-    await_pitch(sounding, 2 * TONE_HZ)
+    await_pitch(sounding, TONE_HZ * 2 ** (5 / 12))
     assert control.set({"formant.ratio": 1.0})["applied_at"] is not None
