@@ -78,17 +78,23 @@ class _Wire:
         return self._codec.encode({"op": int(Op.IDENTIFY), "d": wanted})
 
     def request(self, name: str, data: Mapping[str, Any]) -> tuple[str, str]:
-        """Return a new request's id and message."""
+        """Return a new request's id and message. Raises ControlError if a number in it is not finite."""
         number = str(next(self._numbers))
         entry: Message = {"requestType": name, "requestId": number, "requestData": dict(data)}
-        return number, self._codec.encode({"op": int(Op.REQUEST), "d": entry})
+        return number, self._encoded(Op.REQUEST, entry)
 
     def batch(self, calls: Sequence[Call], halt: bool) -> tuple[str, str]:
-        """Return a new batch's id and message."""
+        """Return a new batch's id and message. Raises ControlError if a number in it is not finite."""
         number = str(next(self._numbers))
         requests = [{"requestType": name, "requestData": dict(data)} for name, data in calls]
         entry: Message = {"requestId": number, "haltOnFailure": halt, "requests": requests}
-        return number, self._codec.encode({"op": int(Op.REQUEST_BATCH), "d": entry})
+        return number, self._encoded(Op.REQUEST_BATCH, entry)
+
+    def _encoded(self, op: Op, entry: Message) -> str:
+        try:
+            return self._codec.encode({"op": int(op), "d": entry})
+        except ValueError:
+            raise ControlError(f"{entry.get('requestType', 'batch')}: only finite numbers can be sent") from None
 
     def read(self, data: Data) -> Message:
         """Return a message of the server. Raises ControlError."""

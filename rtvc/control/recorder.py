@@ -46,7 +46,11 @@ class Recorder:
         self._next_at: int | None = None
         self._blocks: queue.Queue[NDArray[np.float32]] = queue.Queue(WAITING_BLOCKS)
         self._over = threading.Event()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            what = f"{path.parent}: this folder cannot be made ({error.strerror}); choose another"
+            raise AudioFileError(what) from None
         suffix = path.suffix.lower()
         self._longest = WAV_LONGEST_FRAMES if suffix == ".wav" else None
         writer = AudioWriter(path, ENGINE_RATE_HZ, 0, BITS.get(suffix, 24), overwrite)

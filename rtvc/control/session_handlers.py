@@ -160,7 +160,7 @@ async def _start_record(desk: Desk, asker: Asker, data: Data, change: Change) ->
         raise RequestError(Status.ROLE_TOO_LOW, what)
     try:
         recorder = desk.start_recording(whole)
-    except (AudioFileError, OSError) as error:
+    except AudioFileError as error:
         raise RequestError(Status.REQUEST_PROCESSING_FAILED, str(error)) from None
     return {"path": str(recorder.path)}
 

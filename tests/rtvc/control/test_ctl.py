@@ -61,6 +61,7 @@ def test_voices_presets_mute_and_panic(ctl: Any, still: Served) -> None:
         (["preset", "nothing"], "no such preset"),
         (["raw", "GetParam", "{"], "is not JSON"),
         (["record", "start"], "Start it first"),
+        (["nudge", "pitch.semitones", "nan"], "only finite numbers"),
     ],
 )
 def test_what_goes_wrong_is_exit_code_1_with_a_reason(ctl: Any, argv: list[str], said: str) -> None:

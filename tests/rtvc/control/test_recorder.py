@@ -82,3 +82,9 @@ def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "out.flac").write_text("")
     with pytest.raises(AudioFileError, match="exists"):
         Recorder(tmp_path / "out.flac", Ended())
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AudioFileError, match="this folder cannot be made"):
+        Recorder(tmp_path / "file" / "out.flac", Ended())
