@@ -14,7 +14,7 @@ from rtvc.control.documents import asyncapi, markdown, schema
 from rtvc.control.events import EVENTS
 from rtvc.control.requests import REQUESTS
 from rtvc.engine.params import PARAMS
-from tests.rtvc.control.served import Served
+from tests.rtvc.control.served import Served, wait_for
 
 
 @pytest.fixture
@@ -76,15 +76,17 @@ def test_no_server_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_watch_prints_events(ctl: Any, still: Served) -> None:
+    def cut() -> None:  # in the server's loop, as all of this
+        for client in still.server._clients:
+            client.socket.transport.abort()
+
     def act() -> None:
         with still.control() as control:
-            while still.desk.audience.count() < 2:
-                pass
+            wait_for(lambda: still.desk.audience.count() == 2, "the watcher")
             control.mute()
-        still.desk.audience.publish("PresetLoaded", {"name": "end"})
-        while still.desk.audience.count():
-            for client in list(still.server._clients):
-                still.desk._soon(client.socket.transport.abort)
+        clients = still.server._clients
+        wait_for(lambda: len(clients) == 1 and not any(c.outbox.waiting_bytes for c in clients), "what it is told")
+        still.desk._soon(cut)
 
     thread = threading.Thread(target=act)
     thread.start()
