@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rtvc import __version__
@@ -18,7 +18,7 @@ from .desk import Desk
 from .events import event_schemas
 from .fields import shown
 from .recorder import default_name
-from .requests import REQUESTS, param_entries, request_schemas
+from .requests import DEFAULT_OUTPUT, REQUESTS, param_entries, request_schemas
 from .sound import Change
 from .wire import OBS_WEBSOCKET_VERSION, RPC_VERSION, RequestError, Role, Status
 
@@ -68,8 +68,10 @@ async def _get_status(desk: Desk, asker: Asker, data: Data, change: Change) -> A
         "muted": desk.muted,
         "panic": desk.sound.panic,
         "bypass": desk.bypass,
+        **desk.editing,
         "recording": desk.recording(),
         "delay_ms": round(latency_ms(status), 2),
+        "monitor": _monitor(desk),
         "devices": {"capture": desk.devices.capture, "playback": desk.devices.playback},
     }
     return asdict(status) | also
@@ -149,6 +151,36 @@ async def _reopened(desk: Desk) -> str:
     return status.message or f"the devices did not open within {DEVICES_S:.0f} s"
 
 
+def _monitor(desk: Desk) -> Answer:
+    return {**asdict(desk.monitor.state), "delay_ms": desk.monitor.delay_ms()}
+
+
+async def _get_monitor(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    return _monitor(desk)
+
+
+async def _set_monitor(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    if not data:
+        raise RequestError(Status.MISSING_REQUEST_FIELD, "SetMonitor needs on, level_db or device")
+    async with desk.transport:
+        state = desk.monitor.state
+        if not state.available and data.get("on", state.on):
+            raise RequestError(Status.CANNOT_ACT, state.reason)
+        device = data.get("device", state.device)
+        wanted = replace(
+            state,
+            on=data.get("on", state.on),
+            level_db=float(data.get("level_db", state.level_db)),
+            device=None if device == DEFAULT_OUTPUT else device,
+        )
+        try:
+            await asyncio.to_thread(desk.monitor.set, wanted)
+        except DeviceError as error:
+            raise RequestError(Status.REQUEST_PROCESSING_FAILED, str(error)) from None
+    desk.tell_monitor()
+    return asdict(desk.monitor.state)
+
+
 async def _start_record(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     if desk.session.status().state == "stopped":
         raise RequestError(Status.OUTPUT_NOT_RUNNING, "sound does not run; Start it first")
@@ -207,6 +239,8 @@ SESSION_HANDLERS: Mapping[str, Handler] = {
     "GetStats": _get_stats,
     "ListDevices": _list_devices,
     "SetDevice": _set_device,
+    "GetMonitor": _get_monitor,
+    "SetMonitor": _set_monitor,
     "StartRecord": _start_record,
     "StopRecord": _stop_record,
     "GetRecord": _get_record,
