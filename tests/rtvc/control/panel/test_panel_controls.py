@@ -275,7 +275,7 @@ def test_the_monitor_is_switched_levelled_and_moved(panel: Panel, pictures: Path
     page.get_by_label("Heard on").select_option("speakers")
     page.locator(".toast", has_text="cannot be opened").wait_for()
     until(lambda: page.locator("#monitor-device").input_value() == "default", page)
-    page.screenshot(path=pictures / "monitor.png", full_page=True)
+    page.locator(".system-column").screenshot(path=pictures / "monitor.png")
     page.locator('[data-param="monitor.level_db"] .reset').click()
     until(lambda: twin.monitor["level_db"] == 0, page)
     assert twin.values["level.mute"] is False and twin.requests("SetMute") == []
