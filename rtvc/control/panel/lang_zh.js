@@ -79,7 +79,7 @@ export const chinese = {
   "live.raw-on": "正在输出原声",
   "live.raw-off-more": "点按恢复变声",
   "record.start": "录音",
-  "record.start-long": "录制输出",
+  "record.start-long": "对输出录音",
   "record.stop-long": "停止录音",
   "record.to": "正在录到 {path}",
   "record.failed": "录音中断：{error}",
