@@ -12,8 +12,8 @@ allowed; server and session are in one process, the clients in others.
 - "fuzz": messages made wrong by chance, through protocol and handlers, beside the sound.
 
 xruns are those of the engine's sound in that row, whatever the cause: a virtual machine stops now and then for
-everybody. "ours" is the load's xruns but those beside a stall that an independent watch saw (`bench.stalls`), and
-`load_1min` says how busy the machine was.
+everybody. "ours" is the load's xruns but those beside a stall that an independent watch saw (`bench.stalls`;
+excused_share is the share of the time that lies beside them), and `load_1min` says how busy the machine was.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report import Report, arguments
-from bench.stalls import core_stalls
+from bench.stalls import BEFORE_S, NEAR_S, core_stalls
 from rtvc.audio.link import (
     CAPTURE_CHANNELS,
     CAPTURE_RATE_HZ,
@@ -243,6 +243,7 @@ def measure_load(report: Report, there: Served, seconds: float) -> None:
         done.set()
         for thread in threads:
             thread.join()
+    excused = sum(stall.length_s + BEFORE_S + NEAR_S for stall in stalls) / seconds
     ours = sum(not any(stall.explains(t) for stall in stalls) for t in torn_s)
     beside = np.zeros(len(sent_s), bool)
     for begin_s, end_s in spans:
@@ -251,7 +252,8 @@ def measure_load(report: Report, there: Served, seconds: float) -> None:
     grown_mb = memory_mb[-1] - memory_mb[1] if len(memory_mb) > 2 else float("nan")
     for what, times in (("load", took_ms[~beside]), ("load, one stalled", took_ms[beside])):
         report.row(what=what, requests=len(times), seconds=seconds, xruns=torn, ours=ours, stalls=len(stalls),
-                   grown_mb=grown_mb, load_1min=os.getloadavg()[0], **quantiles(times))  # fmt: skip
+                   excused_share=excused, grown_mb=grown_mb, load_1min=os.getloadavg()[0],
+                   **quantiles(times))  # fmt: skip
     report.target("xruns under load", torn, "", "== 0")
     report.target("xruns under load beside no stall of the machine", ours, "", "== 0")
     report.target("memory grown under load", grown_mb, "MB", "<= 5")

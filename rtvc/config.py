@@ -27,7 +27,7 @@ key = "/path"
 [monitor]
 on = false               # hear in the headphones what the virtual microphone carries (PulseAudio, PipeWire)
 level_db = 0             # -60 to 12; the call does not change with it
-device = "pulse:NAME"    # id of an output (rtvc devices); the system's default if absent
+device = "default"       # the system's own output, or the id of one (rtvc devices)
 ```
 
 Every key may be absent. A key that does not exist, or a value out of range, is an error that says what is allowed.
@@ -71,11 +71,11 @@ class Devices:
 
 @dataclass(frozen=True)
 class MonitorSettings:
-    """What the monitor starts as; device None is the system's default output."""
+    """What the monitor starts as; device is the id of an output."""
 
     on: bool = False
     level_db: float = 0.0
-    device: str | None = None
+    device: str = "default"
 
     def __post_init__(self) -> None:
         low, high = MONITOR_DB

@@ -124,7 +124,7 @@ def _monitor(settings: MonitorSettings, devices: DeviceChoice) -> Monitor:
     monitor = Monitor(devices.monitored, settings.level_db, settings.device)
     if settings.on:
         try:
-            monitor.set(dataclasses.replace(monitor.state, on=True))
+            monitor.set(on=True)
         except DeviceError as error:
             print(f"rtvc: no monitor: {error}", file=sys.stderr)
     return monitor

@@ -15,15 +15,16 @@ from .pulse_monitor import PulseMonitor
 from .pulse_server import PulseServer
 
 WATCH_S = 1.0
+DEFAULT_OUTPUT = "default"  # the device that is the system's own choice, whichever that is
 
 
 @dataclass(frozen=True)
 class MonitorState:
-    """What is asked for (on, level_db, device; None is the system's default output) and what comes of it."""
+    """What is asked for (on, level_db, the output's id or DEFAULT_OUTPUT) and what comes of it."""
 
     on: bool = False
     level_db: float = 0.0
-    device: str | None = None
+    device: str = DEFAULT_OUTPUT
     available: bool = True  # whether there can be a monitor with the devices in use
     playing: bool = False
     reason: str = ""  # why it is not available, or on and not playing
@@ -32,10 +33,10 @@ class MonitorState:
 class Monitor:
     """Switches one PulseMonitor. Any thread may call; `state` never waits."""
 
-    def __init__(self, source: Callable[[], str], level_db: float = 0.0, device: str | None = None) -> None:
+    def __init__(self, source: Callable[[], str], level_db: float = 0.0, device: str = DEFAULT_OUTPUT) -> None:
         """Source returns the id of the source that carries the voice, or raises DeviceError saying why none does.
 
-        device is the id of an output.
+        device is the id of an output, or DEFAULT_OUTPUT.
         """
         self._source = source
         self._state = MonitorState(level_db=level_db, device=device)
@@ -63,14 +64,20 @@ class Monitor:
         finally:
             self._lock.release()
 
-    def set(self, state: MonitorState) -> None:
-        """Be as state's on, level_db and device say. Raises DeviceError, and is as before then, if that cannot be."""
+    def set(self, on: bool | None = None, level_db: float | None = None, device: str | None = None) -> None:
+        """Change what is given. Raises DeviceError, and all is as before then, if that cannot be."""
         with self._lock:
             before = self._state
+            state = replace(
+                before,
+                on=before.on if on is None else on,
+                level_db=before.level_db if level_db is None else float(level_db),
+                device=before.device if device is None else device,
+            )
             try:
-                if state.on or state.device != before.device:
-                    self._wanted(state.device)
-                self._state = replace(before, on=state.on, level_db=state.level_db, device=state.device, reason="")
+                if device is not None:
+                    self._wanted(device)
+                self._state = state
                 if self._player:
                     self._player.set_level(state.level_db)
                 self._tend()
@@ -91,10 +98,10 @@ class Monitor:
         with self._lock:
             self._end_player()
 
-    def _wanted(self, device: str | None) -> tuple[str, str]:
+    def _wanted(self, device: str) -> tuple[str, str]:
         """Return the names of source and sink. Raises DeviceError."""
         host, source = split_id(self._source())
-        if device is None:
+        if device == DEFAULT_OUTPUT:
             with PulseServer() as server:
                 return source, server.info().default_sink
         device_host, sink = split_id(device)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rtvc.audio.monitor import DEFAULT_OUTPUT
 from rtvc.config import MONITOR_DB
 from rtvc.engine.params import PARAMS, TIMBRES, Param, default_values, from_vector
 
@@ -18,7 +19,6 @@ from .fields import Field, object_schema
 from .wire import Role
 
 RAMP_MAX_MS = 60_000
-DEFAULT_OUTPUT = "default"
 CURVES = ("linear", "smooth")
 
 
@@ -58,10 +58,11 @@ _JOB = Field("job", "text", "id of a job", longest=40)
 _PATH = Field("path", "text", "audio file", longest=1000)
 _ON = Field("on", "boolean", "whether the voice is played in the headphones")
 _LEVEL_DB = Field("level_db", "number", "how much louder than the call hears it, dB", False, *MONITOR_DB)
+_OUTPUT = Field("device", "text", f"id of an output, or {DEFAULT_OUTPUT}: the system's")
 MONITOR = (
     _ON,
     _LEVEL_DB,
-    Field("device", "text", "id of the output; null is the system's default", nullable=True),
+    _OUTPUT,
     Field("available", "boolean", "whether the devices in use allow a monitor"),
     Field("playing", "boolean", "whether it plays now"),
     Field("reason", "text", "why it is not available, or is on and does not play"),
@@ -162,8 +163,7 @@ _TABLE = (
         *MONITOR, Field("delay_ms", "number", "after the virtual microphone; null if it does not play", nullable=True),
     )),
     _act("SetMonitor", "Play what the virtual microphone carries in the headphones, or not; the call does not change", (
-        _optional(_ON), _optional(_LEVEL_DB),
-        Field("device", "text", f"id of an output, or {DEFAULT_OUTPUT}: the system's", True),
+        _optional(_ON), _optional(_LEVEL_DB), _optional(_OUTPUT),
     ), MONITOR),
     _act("StartRecord", "Record what is heard, as flac or wav", (
         _optional(_PATH, "name in the recordings' folder; a path elsewhere needs the role admin"),

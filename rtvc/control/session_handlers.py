@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from rtvc import __version__
@@ -18,7 +18,7 @@ from .desk import Desk
 from .events import event_schemas
 from .fields import shown
 from .recorder import default_name
-from .requests import DEFAULT_OUTPUT, REQUESTS, param_entries, request_schemas
+from .requests import REQUESTS, param_entries, request_schemas
 from .sound import Change
 from .wire import OBS_WEBSOCKET_VERSION, RPC_VERSION, RequestError, Role, Status
 
@@ -162,21 +162,13 @@ async def _get_monitor(desk: Desk, asker: Asker, data: Data, change: Change) -> 
 async def _set_monitor(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     if not data:
         raise RequestError(Status.MISSING_REQUEST_FIELD, "SetMonitor needs on, level_db or device")
-    async with desk.transport:
-        state = desk.monitor.state
-        if not state.available and data.get("on", state.on):
-            raise RequestError(Status.CANNOT_ACT, state.reason)
-        device = data.get("device", state.device)
-        wanted = replace(
-            state,
-            on=data.get("on", state.on),
-            level_db=float(data.get("level_db", state.level_db)),
-            device=None if device == DEFAULT_OUTPUT else device,
-        )
-        try:
-            await asyncio.to_thread(desk.monitor.set, wanted)
-        except DeviceError as error:
-            raise RequestError(Status.REQUEST_PROCESSING_FAILED, str(error)) from None
+    state = desk.monitor.state
+    if not state.available and data.get("on", state.on):
+        raise RequestError(Status.CANNOT_ACT, state.reason)
+    try:
+        await asyncio.to_thread(desk.monitor.set, **data)
+    except DeviceError as error:
+        raise RequestError(Status.REQUEST_PROCESSING_FAILED, str(error)) from None
     desk.tell_monitor()
     return asdict(desk.monitor.state)
 

@@ -113,7 +113,7 @@ def test_an_output_that_goes_away_is_told_and_taken_again(pulseaudio: rig.Server
     inside(pulseaudio)
     monitor = Monitor(lambda: "pulse:fake-mic", device="pulse:headphones")
     try:
-        monitor.set(MonitorState(on=True, device="pulse:headphones"))
+        monitor.set(on=True, device="pulse:headphones")
         assert monitor.state.playing
         _wait_for(monitor.delay_ms, "the delay")
         pulseaudio.unplug(headphones)
@@ -140,11 +140,11 @@ def test_it_follows_the_default_output(pulseaudio: rig.Server, inside: Inside) -
         return any(line.split("\t")[1] == numbers[sink] for line in inputs)
 
     try:
-        monitor.set(MonitorState(on=True))
+        monitor.set(on=True)
         assert plays_on("speakers") and not plays_on("headphones")
         pulseaudio.run("pactl", "set-default-sink", "headphones")
         _wait_for(lambda: plays_on("headphones") and not plays_on("speakers"), "the new default")
-        monitor.set(MonitorState(on=False))
+        monitor.set(on=False)
         assert not plays_on("headphones") and _streams(pulseaudio) == before and not monitor.state.playing
     finally:
         monitor.close()
@@ -155,14 +155,14 @@ def test_what_cannot_be_is_refused_and_changes_nothing(pulseaudio: rig.Server, i
     inside(pulseaudio)
     monitor = Monitor(lambda: "pulse:fake-mic")
     try:
-        monitor.set(MonitorState(on=True, level_db=-3.0))
+        monitor.set(on=True, level_db=-3.0)
         for device, why in (
             ("pulse:nowhere", "no such output"),
             ("jack:system", "no output of pulse"),
             ("x", "no device id"),
         ):
             with pytest.raises(DeviceError, match=why):
-                monitor.set(MonitorState(on=True, device=device))
+                monitor.set(on=True, device=device)
             assert monitor.state == MonitorState(on=True, level_db=-3.0, playing=True)
     finally:
         monitor.close()

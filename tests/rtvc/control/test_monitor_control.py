@@ -17,7 +17,7 @@ def test_it_is_switched_levelled_and_moved_and_the_call_does_not_change(pulseaud
         pulseaudio.add_sink(name)
     with live(pulseaudio) as (control, _):
         assert control.request("GetMonitor") | {"rev": 0} == {
-            "on": False, "level_db": 0.0, "device": None, "available": True, "playing": False, "reason": "",
+            "on": False, "level_db": 0.0, "device": "default", "available": True, "playing": False, "reason": "",
             "delay_ms": None, "rev": 0,
         }  # fmt: skip
         call = level_db(pulseaudio, "rtvc-mic")

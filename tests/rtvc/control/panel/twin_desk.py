@@ -50,7 +50,7 @@ class Desk:
         self.state, self.message, self.neural = "running", "", "off"
         self.panic, self.bypass_allowed = False, False
         self.recording: Data = {"active": False, "path": None, "seconds": 0.0}
-        self.monitor: Data = {"on": False, "level_db": 0.0, "device": None, "available": True, "playing": False}
+        self.monitor: Data = {"on": False, "level_db": 0.0, "device": "default", "available": True, "playing": False}
         self.monitor |= {"reason": "", "delay_ms": None}
         self.devices = {"capture": "mic-1", "playback": "virtual"}
         self.rev = 1
@@ -237,8 +237,6 @@ class Desk:
         if data.get("device") == "speakers":
             raise Refused(702, "Speakers: cannot be opened")
         self.monitor |= data
-        if self.monitor["device"] == "default":
-            self.monitor["device"] = None
         self.monitor |= {"playing": self.monitor["on"], "delay_ms": 15.4 if self.monitor["on"] else None}
         self.publish("MonitorChanged", {n: v for n, v in self.monitor.items() if n != "delay_ms"})
         return dict(self.monitor)
