@@ -2,9 +2,10 @@
 
 Each piece that is recorded is written on at once. The two devices' clocks differ, so a piece of n frames becomes n, or
 now and then n - 1 or n + 1, by linear interpolation: the queue in the server is kept at TARGET by a critically damped
-loop of second order (smoothing over SMOOTH_S, correction within CORRECT_S, at most 1/16 of the speed). A queue that got
-too deep (the machine stalled) is cut back to TARGET; one that ran dry is filled up to TARGET with silence, and TARGET
-grows. Steps are hidden: a fade-in, over what was last heard sinking to zero.
+loop of second order (smoothing over SMOOTH_S, correction within CORRECT_S, at most 1/16 of the speed); while it
+corrects, what lies above 5 kHz is a little softer. A queue that got too deep (the machine stalled) is cut back to
+TARGET; one that ran dry is filled up to TARGET with silence, and TARGET grows. Steps are hidden: a fade-in, over what
+was last heard sinking to zero.
 
 Import this only after `pulse_server.libpulse()`: the symbols are looked up by name in the running process.
 Source: pulse/stream.h (pa_stream_writable_size counts from tlength down, and with prebuf = 0 beyond it when dry).
