@@ -1,8 +1,8 @@
 """Whether the neural voice hears words and not speakers, and keeps quiet where nobody speaks.
 
 `--sources PACK` (index.tsv with a speaker or a file each): a linear probe guesses which of SPEAKERS speakers said a
-stretch of PROBE_S seconds, once from log-mel statistics, once from how often each code was heard; trained on the first
-half of every speaker's stretches, tried on the second. Chance is 1 / SPEAKERS.
+stretch of PROBE_S seconds, once from log-mel statistics, once from those of what the decoder is told; trained on the
+first half of every speaker's stretches, tried on the second. Chance is 1 / SPEAKERS.
 `--noise DIR` (recordings without speech): the level that comes out under what goes in, and the words that Whisper
 hears in it a minute; babble would be many.
 """
@@ -35,7 +35,6 @@ STRETCHES = 16
 STEPS, RATE, DECAY = 400, 0.5, 1e-3
 RATE_HZ = 16000
 LEVEL = 0.05  # RMS of what is given to the engine
-CODES = 1024
 NEURAL = to_vector({"voice.name": "neural"})
 
 
@@ -57,13 +56,13 @@ def main() -> None:
 
 
 def probe(report: Report, folder: Path, point: str, stretches: int) -> None:
-    """Add what the linear probe makes of mel and of codes."""
+    """Add what the linear probe makes of mel and of content."""
     speakers = list(itertools.islice(by_speaker(folder, stretches), SPEAKERS))
-    mel, codes = [], []
+    mel, content = [], []
     for sounds in speakers:
         mel.append(np.stack([mel_statistics(x) for x in sounds]))
-        codes.append(np.stack([code_shares(x, point) for x in sounds]))
-    for name, features in (("mel", mel), ("codes", codes)):
+        content.append(np.stack([content_statistics(x, point) for x in sounds]))
+    for name, features in (("mel", mel), ("content", content)):
         report.row(what=f"{point}: speaker from {name}", right=probe_accuracy(features), chance=1 / len(speakers))
 
 
@@ -99,31 +98,30 @@ def mel_statistics(x: Signal) -> NDArray[np.float64]:
     return np.concatenate([rows.mean(0), rows.std(0)]).astype(np.float64)
 
 
-class CodeNetwork(Network):
-    """Networks that remember which codes they heard."""
+class ListeningNetwork(Network):
+    """Networks that remember what they told their decoder of each frame."""
 
     def __init__(self, point: str) -> None:
         super().__init__(point)
-        self.counts = np.zeros(CODES)
+        self.told: list[NDArray[np.float32]] = []
 
-    def listen(self, phase: int) -> tuple[float, float]:
-        said = super().listen(phase)
-        self.counts[int(self._head.arrays["code"][0, 0])] += 1
-        return said
+    def listen(self, phase: int) -> None:
+        super().listen(phase)
+        self.told.append(self.content.copy())
 
 
-def code_shares(x: Signal, point: str) -> NDArray[np.float64]:
-    """Return the square roots of the shares of frames in which the live voice heard each code in 16 kHz sound."""
+def content_statistics(x: Signal, point: str) -> NDArray[np.float64]:
+    """Return mean and deviation of all content that the live voice's decoder is given of 16 kHz sound."""
     import soxr
 
-    network = CodeNetwork(point)
+    network = ListeningNetwork(point)
     engine = Engine(48000, NEURAL, NeuralVoice(network, built_in_timbres()))
-    network.counts[:] = 0
+    network.told.clear()
     y = np.ascontiguousarray(soxr.resample(x, RATE_HZ, 48000), np.float32)
     for block in range(0, len(y), 480):
         engine.process(y[block : block + 480], y[block : block + 480].copy())
-    shares: NDArray[np.float64] = np.sqrt(network.counts / network.counts.sum())
-    return shares
+    told = np.stack(network.told).astype(np.float64)
+    return np.concatenate([told.mean(0), told.std(0)])
 
 
 def probe_accuracy(features: list[NDArray[np.float64]]) -> float:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from bench.judges import Judges, word_errors
 from bench.report import Report, arguments
 from rtvc.engine.engine import Engine
-from rtvc.engine.network import CPU, Network
+from rtvc.engine.network import CONTENT, CPU, LATER_FRAMES, Network
 from rtvc.engine.neural_voice import NeuralVoice
 from rtvc.engine.params import to_vector
 from rtvc.engine.timbres import built_in_timbres
+from rtvc.models.generator import DOUBT, LATER
 from rtvc.train.dataset import VOICED_HZ, Item, TrainingSet
 
 STAGES: dict[str, tuple[str, ...]] = {
@@ -50,18 +51,23 @@ class ToldNetwork(Network):
     told: tuple[str, ...] = ()
     frame = 0
 
-    def listen(self, phase: int) -> tuple[float, float]:
-        energy, voiced = super().listen(phase)
+    def listen(self, phase: int) -> None:
+        super().listen(phase)
         frame, self.frame = self.frame, self.frame + 1
-        if self.truth is None or frame >= len(self.truth.energy):
-            return energy, voiced
-        if "codes" in self.told:
-            self.content[...] = self.truth.codes[frame]
-        if "latents" in self.told:
-            self.content[...] = self.truth.latents[frame]
-        if "voicing" in self.told:
-            voiced = 1.0 if self.truth.f0_hz[frame] > 0 else -1.0
-        return (float(self.truth.energy[frame]) if "energy" in self.told else energy), voiced
+        truth = self.truth
+        if truth is None or frame >= len(truth.energy):
+            return
+        soon = min(frame + LATER_FRAMES, len(truth.energy) - 1)
+        for name, known in (("codes", truth.codes), ("latents", truth.latents)):
+            if name in self.told:
+                self.content[:CONTENT], self.content[DOUBT] = known[frame], 0.0
+                if self.hears_later:
+                    self.content[LATER][:CONTENT] = known[soon]
+        for later, at in enumerate((frame, soon)[: len(self._also)]):
+            if "energy" in self.told:
+                self._also[later, 0] = truth.energy[at] / 4.0
+            if "voicing" in self.told:
+                self._also[later, 1] = 1.0 if truth.f0_hz[at] > 0 else -1.0
 
 
 class ToldVoice(NeuralVoice):

@@ -28,7 +28,7 @@ ATTENTION_FRAMES = 75  # 1.5 s
 POSITIONS = 1500
 WAIT_UNIT_MS = 2.5  # waits and frames are whole multiples of it: 20 = 8, 12.5 = 5
 FRAME_UNITS, DECODER_UNITS = 8, 5
-WAIT_MS = {"fast": 15.0, "clear": 67.5}
+WAIT_MS = {"fast": 15.0, "clear": 65.0}
 
 
 class EncoderShape(NamedTuple):

@@ -1,8 +1,8 @@
 """The networks one frame at a time, as they are exported to ONNX: state in and out, weights as plain products.
 
-`EncoderStep` (every 20 ms), `HeadStep` and `GeneratorStep` (every 12.5 ms) hold the weights of a trained `Encoder`,
-`Head` and `Generator` and give the same numbers as those over a whole utterance. What attention remembers stays outside
-the graph in a ring of PAST frames: nothing in a softmax depends on the order of keys, so a new one replaces the
+`EncoderStep` (every 20 ms), `PointStep` and `GeneratorStep` (every 12.5 ms) hold the weights of a trained `Encoder`,
+its heads and a `Generator` and give the same numbers as those over a whole utterance. What attention remembers stays
+outside the graph in a ring of PAST frames: nothing in a softmax depends on the order of keys, so a new one replaces the
 oldest where it lies and nothing is moved. Convolutions and the GRU are written as products so that their weights can
 be held in 8 bits like all others.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from . import encoder, generator
 from .encoder import ATTENTION_FRAMES, CODES, MEL_BANDS, Encoder, Head
-from .generator import TAPS, Generator
+from .generator import MELODY, PLAIN, TAPS, Generator
 
 PAST = ATTENTION_FRAMES - 1
 MEMORY = TAPS - 1
@@ -73,9 +73,9 @@ class EncoderStep(nn.Module):
 
 
 class HeadStep(nn.Module):
-    """One decoder frame's content, said by one head."""
+    """What one head says of one decoder frame."""
 
-    def __init__(self, head: Head, codebook: Tensor) -> None:
+    def __init__(self, head: Head) -> None:
         super().__init__()
         self.phase, self.out = head.phase, head.out
         width, hidden = head.gru.input_size, head.gru.hidden_size
@@ -83,21 +83,48 @@ class HeadStep(nn.Module):
         trained = head.gru.state_dict()
         self.read.weight.data, self.read.bias.data = trained["weight_ih_l0"], trained["bias_ih_l0"]
         self.recur.weight.data, self.recur.bias.data = trained["weight_hh_l0"], trained["bias_hh_l0"]
-        self.codebook = nn.Parameter(codebook, requires_grad=False)
 
-    def forward(self, frame: Tensor, phase: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """frame [1, 1, w], phase int64[1], state [1, 1, h] -> content [1, 1, 128], its code int64[1, 1], what else is
-        known (energy / 4 and the logit of being voiced) [1, 1, 2], and the new state.
-        """
+    def forward(self, frame: Tensor, phase: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """frame [1, 1, w], phase int64[1], state [1, 1, h] -> [1, 1, CODES + 2] as `Head.run` says, the new state."""
         x = frame + self.phase(phase)
         reset_x, update_x, new_x = self.read(x).chunk(3, dim=-1)
         reset_h, update_h, new_h = self.recur(state).chunk(3, dim=-1)
         update = torch.sigmoid(update_x + update_h)
         new = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
         state = (1.0 - update) * new + update * state
-        said = self.out(torch.cat([state, x], dim=-1))
-        code = said[..., :CODES].argmax(-1)
-        return self.codebook[code], code, said[..., CODES:], state
+        return self.out(torch.cat([state, x], dim=-1)), state
+
+
+class PointStep(nn.Module):
+    """One decoder frame's content at one operating point: its own head and, where it waits long enough, a quicker one.
+
+    The quicker head has by then heard as much of the frame LATER_FRAMES later as it ever will, so both read the same
+    encoder frame at the same phase.
+    """
+
+    def __init__(self, now: Head, later: Head | None, codebook: Tensor) -> None:
+        super().__init__()
+        self.now, self.later = HeadStep(now), None if later is None else HeadStep(later)
+        self.codebook = nn.Parameter(codebook, requires_grad=False)
+
+    def forward(self, frame: Tensor, phase: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """frame [1, 1, w], phase int64[1], state [heads, 1, h] -> content, also, the new state.
+
+        content [1, 1, INPUTS]: the decoder's input but for F0 and energy, which are 0. also [heads, 2]: for each head,
+        own first, energy / 4 and the logit of being voiced.
+        """
+        said, after = self.now(frame, phase, state[:1])
+        logits = said[..., :CODES]
+        code = self.codebook[logits.argmax(-1)]
+        doubt = torch.softmax(logits, dim=-1) @ self.codebook - code
+        melody = torch.zeros(1, 1, MELODY)
+        also = said[0, :, CODES:]
+        if self.later is None:
+            return torch.cat([code, melody, doubt, torch.zeros(1, 1, PLAIN)], dim=-1), also, after
+        later, later_after = self.later(frame, phase, state[1:])
+        mean = torch.softmax(later[..., :CODES], dim=-1) @ self.codebook
+        content = torch.cat([code, melody, doubt, mean, melody], dim=-1)
+        return content, torch.cat([also, later[0, :, CODES:]]), torch.cat([after, later_after])
 
 
 class GeneratorStep(nn.Module):
@@ -107,15 +134,14 @@ class GeneratorStep(nn.Module):
         super().__init__()
         self.generator = whole
 
-    def forward(
-        self, x: Tensor, timbre: Tensor, memory_in: Tensor, memory: Tensor, bands: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, timbre: Tensor, memory_in: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Take one frame.
 
-        x [1, 1, INPUTS], timbre [1, TIMBRE], memory_in [1, MEMORY, INPUTS], memory [BLOCKS, MEMORY, WIDTH], bands
-        [1, 1, BANDS] -> parts [1, 1, PARTS * BINS], both memories and the bands after it.
+        x [1, 1, INPUTS], timbre [1, TIMBRE], memory_in [1, MEMORY, INPUTS], memory [BLOCKS, MEMORY, WIDTH] -> parts
+        [1, 1, PARTS * BINS] and both memories after it.
         """
         g = self.generator
+        films = g.films(timbre)
         seen = torch.cat([memory_in, x], dim=1)
         y = self._taps(seen, g.dec_in)
         after = []
@@ -124,9 +150,9 @@ class GeneratorStep(nn.Module):
             window = torch.cat([memory[k : k + 1], y], dim=1)
             after.append(window[:, 1:])
             mixed = (window * block.dw.weight.squeeze(1).T).sum(1, keepdim=True) + block.dw.bias
-            y = y + block.gamma * block.pw2(F.gelu(block.pw1(block.norm(mixed))))
-        parts, bands = g.steered(g.dec_norm(y), timbre, bands)
-        return parts, seen[:, 1:], torch.cat(after), bands
+            y = block.after(y, mixed, films[k])
+        parts = g.head(generator.moved(g.dec_norm(y), films[-1]))
+        return parts, seen[:, 1:], torch.cat(after)
 
     @staticmethod
     def _taps(seen: Tensor, conv: nn.Conv1d) -> Tensor:

@@ -1,6 +1,6 @@
 """The networks of the neural voice in onnxruntime, one frame at a time, with bound buffers.
 
-Three graphs (see `models/streaming.py`): the encoder every 20 ms, a head and the decoder every 12.5 ms. All inputs and
+Three graphs (see `models/streaming.py`): the encoder every 20 ms, heads and decoder every 12.5 ms. All inputs and
 outputs are NumPy arrays made once and bound once; what attention remembers is a ring that the graph reads in place.
 Sessions use one thread and never spin. Which provider runs them is not believed but measured: see `choose_provider`.
 """
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 MEL_BANDS = 80
+CONTENT = 128
+LATER_FRAMES = 4
 FRAME_UNITS, DECODER_UNITS, WAIT_UNIT_MS = 8, 5, 2.5
 NOT_THERE = -1e9
-FORMAT = 1
+FORMAT = 2
 OPERATING_POINTS = ("fast", "clear")
 CPU = "CPUExecutionProvider"
 PREFERRED = ("CUDAExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider")
@@ -113,6 +115,8 @@ class Network:
         card = read_card(folder)
         self.wait_ms = float(card["wait_ms"][point])
         self._positions = _sinusoids(int(card["positions"]), int(card["width"]))
+        if precision not in card["files"]:
+            raise NetworkError(f"{folder}: holds no {precision} weights, only {', '.join(card['files'])}")
         names = card["files"][precision]
         self._encoder, self._head, self._decoder = (
             _Step(folder / names[name], provider) for name in ("encoder", point, "decoder")
@@ -137,12 +141,12 @@ class Network:
         self._place, self._new_key, self._new_value = encoder["place"][0, 0], encoder["key"], encoder["value"]
         self._phase, self._head_state, self._head_state_out = head["phase"], head["state"], head["state_out"]
         self.content: Floats = head["content"][0, 0]
-        self._also = head["also"][0, 0]
+        self._also = head["also"]
+        self.hears_later = len(self._also) > 1
         self._x, self.timbre = decoder["x"][0, 0], decoder["timbre"][0]
         self._decoder_carried = [
             (decoder["memory_in"], decoder["memory_in_out"]),
             (decoder["memory"], decoder["memory_out"]),
-            (decoder["bands"], decoder["bands_out"]),
         ]
         self.parts: Floats = decoder["parts"][0, 0]
 
@@ -168,19 +172,32 @@ class Network:
         for into, new in self._carried:
             into[...] = new
 
-    def listen(self, phase: int) -> tuple[float, float]:
-        """Say what the next decoder frame holds: fills `content`; return its energy and the logit of being voiced."""
+    def listen(self, phase: int) -> None:
+        """Say what the next decoder frame holds, and the one LATER_FRAMES later: see `content`, `energy`, `voiced`."""
         self._phase[0] = phase
         self._head.run()
         self._head_state[...] = self._head_state_out
-        return 4.0 * float(self._also[0]), float(self._also[1])
 
-    def decode(self, f0_hz: float, energy: float) -> None:
-        """Turn `content`, F0 and energy into `parts`, float32[5 * 601], under `timbre`."""
+    def energy(self, later: int = 0) -> float:
+        """Return the energy that was heard in the frame, or (1) in the later one, as the decoder takes it."""
+        return 4.0 * float(self._also[later, 0])
+
+    def voiced(self, later: int = 0) -> bool:
+        """Return whether a voice was heard in the frame, or (1) in the later one."""
+        return float(self._also[later, 1]) > 0.0
+
+    def decode(self, f0_hz: float, later_hz: float = 0.0) -> None:
+        """Turn `content`, the F0 of the frame and the later one, and their energies into `parts` under `timbre`.
+
+        parts is float32[5 * 601]. later_hz is of no account where nothing later is heard.
+        """
         x = self._x
-        x[:-2] = self.content
-        x[-2] = np.log(f0_hz + 1.0) / 5.0
-        x[-1] = energy / 5.0
+        x[:] = self.content
+        x[CONTENT] = np.log(f0_hz + 1.0) / 5.0
+        x[CONTENT + 1] = self.energy() / 5.0
+        if self.hears_later:
+            x[-2] = np.log(later_hz + 1.0) / 5.0
+            x[-1] = self.energy(1) / 5.0
         self._decoder.run()
         for into, new in self._decoder_carried:
             into[...] = new
@@ -228,8 +245,8 @@ def _trial(network: Network) -> tuple[float, Floats]:
         begin = time.perf_counter()
         network.mel[:] = 0.3 * rows
         network.encode()
-        energy, _ = network.listen(0)
-        network.decode(150.0, energy)
+        network.listen(0)
+        network.decode(150.0, 150.0)
         times.append(time.perf_counter() - begin)
     return float(np.median(times)), network.parts.copy()
 

@@ -31,9 +31,9 @@ from rtvc.kernels.parts_synthesis import parts_state, synthesise
 from rtvc.kernels.resample import resample, resample_max_output, resampler_delay_frames, resampler_state
 from rtvc.kernels.ring import ring_counters, ring_pop, ring_push
 
-from .network import DECODER_UNITS, FRAME_UNITS, MEL_BANDS, WAIT_UNIT_MS, Network
+from .network import DECODER_UNITS, FRAME_UNITS, LATER_FRAMES, MEL_BANDS, WAIT_UNIT_MS, Network
 from .params import INDEX, PARAMS, default_values
-from .speaker_pitch import MODE_ROBOT, MODE_SHIFT, MODE_TARGET, SpeakerPitch, nearest_octave
+from .speaker_pitch import MODE_ROBOT, MODE_SHIFT, MODE_TARGET, SpeakerPitch
 from .timbres import Timbre
 from .voice import ENGINE_RATE_HZ, TICK_FRAMES
 
@@ -95,7 +95,7 @@ class NeuralVoice:
         self._intonation, self._formant = 1.0, 1.0
         self._wanted: Timbre | None = None
         self._chosen = (-1, -1, 0.0)
-        self._last_hz = self._pitch.centre_hz()
+        self._last_hz = [self._pitch.centre_hz()] * 2  # of the next frame and of the later one
         self.own_hz = 0.0
 
     def warm_up(self) -> None:
@@ -167,24 +167,28 @@ class NeuralVoice:
         """Return the speaker's F0 at a decoder frame's centre, 0 if none is known."""
         return float(f0_at(self._history, DECODER_FRAME * frame, REACH))
 
+    def _wanted_hz(self, later: int) -> float:
+        """Return the F0 to sing in the next frame, or (1) LATER_FRAMES after it; 0 where there is no voice."""
+        if not self._network.voiced(later) and self._mode != MODE_ROBOT:
+            return 0.0
+        self._last_hz[later] = self.f0_of(self._next + later * LATER_FRAMES) or self._last_hz[later]
+        mode, target_hz = self._mode, self._target_hz
+        if mode == MODE_SHIFT:
+            mode, target_hz = MODE_TARGET, exp(self._log_home)
+        return self._pitch.wanted_hz(self._last_hz[later], mode, self._semitones, target_hz, self._intonation)
+
     def _speak(self) -> None:
         """Make the next decoder frame and queue its sound."""
         units = DECODER_UNITS * self._next + round(self._wait / RATE_HZ * 1000.0 / WAIT_UNIT_MS)
-        energy, voiced = self._network.listen(units % FRAME_UNITS)
+        network = self._network
+        network.listen(units % FRAME_UNITS)
         if self._wanted is None:
             raise RuntimeError("tick must be called before sound")
-        self._network.timbre += GLIDE * (self._wanted.vector - self._network.timbre)
+        network.timbre += GLIDE * (self._wanted.vector - network.timbre)
         self._log_home += GLIDE * (log(self._wanted.home_hz) - self._log_home)
-        wanted_hz = 0.0
-        if voiced > 0.0 or self._mode == MODE_ROBOT:
-            own_hz = self.f0_of(self._next)
-            if own_hz > 0.0:
-                self._last_hz = nearest_octave(own_hz, self._last_hz, self._pitch.centre_hz())
-            mode, target_hz = self._mode, self._target_hz
-            if mode == MODE_SHIFT:
-                mode, target_hz = MODE_TARGET, exp(self._log_home)
-            wanted_hz = self._pitch.wanted_hz(self._last_hz, mode, self._semitones, target_hz, self._intonation)
-        self._network.decode(max(wanted_hz, UNVOICED_HZ), energy)
+        wanted_hz = self._wanted_hz(0)
+        later_hz = self._wanted_hz(1) if network.hears_later else 0.0
+        network.decode(max(wanted_hz, UNVOICED_HZ), max(later_hz, UNVOICED_HZ))
         self._sung_hz[:-1] = self._sung_hz[1:]
         self._sung_hz[-1] = wanted_hz
         synthesise(self._parts, self._network.parts, float(self._sung_hz[0]), self._formant, self._sound)

@@ -7,12 +7,11 @@ only slowly. Intonation is scaled around that centre in octaves.
 
 from __future__ import annotations
 
-from math import exp, log, log2
+from math import exp, log
 
 CENTRE_S = 6.0
 START_HZ = 150.0  # between the usual male and female centres, until the speaker has spoken
 LOWEST_HZ, HIGHEST_HZ = 35.0, 1600.0
-JUMP_OCTAVES, NEAR_OCTAVES, GAIN_OCTAVES = 0.6, 0.3, 0.2  # see nearest_octave
 MODE_SHIFT, MODE_TARGET, MODE_NOTE, MODE_ROBOT = range(4)
 
 
@@ -52,17 +51,3 @@ class SpeakerPitch:
         """Return how far the centre moves, in octaves: what formants may follow."""
         moved = semitones / 12.0
         return moved if mode == MODE_SHIFT else moved + (log(target_hz) - self.log_centre) / log(2.0)
-
-
-def nearest_octave(own_hz: float, last_hz: float, centre_hz: float) -> float:
-    """Return own_hz, moved by an octave where the tracker has most likely slipped by one.
-
-    People seldom jump by an octave, trackers do: an estimate more than JUMP_OCTAVES from the last one is moved if that
-    brings it within NEAR_OCTAVES of the last one, and nearer to the speaker's centre by more than GAIN_OCTAVES.
-    """
-    if abs(log2(own_hz / last_hz)) > JUMP_OCTAVES:
-        for moved_hz in (2.0 * own_hz, 0.5 * own_hz):
-            nearer = abs(log2(own_hz / centre_hz)) - abs(log2(moved_hz / centre_hz))
-            if abs(log2(moved_hz / last_hz)) < NEAR_OCTAVES and nearer > GAIN_OCTAVES:
-                return moved_hz
-    return own_hz

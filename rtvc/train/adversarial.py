@@ -1,10 +1,10 @@
 """Training of the whole decoder on sound, against discriminators: the stage `voices`.
 
-Codes, F0, energy and a timbre go in; the sound that the live synthesis makes of what comes out is compared with what
-should be heard. A share of the cuts (`home`) should sound as the teacher does, given the same; the others as Kokoro's
-rendition in that timbre. A share of them is not true but heard (`hearing`): for the home voice any recording, as the
-teacher copes with all mistakes; else another rendition of the sentence, for all have one timing, so that the target is
-known. So the decoder learns to be graceful with the mistakes that it will be given.
+Content, F0, energy and a timbre go in; the sound that the live synthesis makes of what comes out is compared with
+what should be heard. A share of the cuts (`home`) should sound as the teacher does of the true codes, the F0 and the
+energy; the others as Kokoro's rendition in that timbre. What goes in is a share of times not true but heard
+(`hearing`): for the home voice in any recording whose codes are known, else in another rendition of the sentence, for
+all have one timing. So the decoder learns to make the best of what it will be given.
 
 Losses: log magnitudes and convergence of spectra at three resolutions, the judges' least-squares scores, and the
 distance of what the judges' layers see. The judges learn in the same step, from the same cuts.
@@ -26,17 +26,17 @@ from torch import Tensor
 
 from rtvc.engine.neural_voice import LEAD, UNVOICED_HZ
 from rtvc.models.discriminators import Discriminators
-from rtvc.models.generator import AHEAD, BANDS, Generator
+from rtvc.models.generator import AHEAD, LATER_FRAMES, Generator
 
 from . import TrainingError
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, Item, TrainingSet
 from .excitation import pulse_train
 from .generator import TEACHER_REACH, Hides, exact_items, fitted
-from .hearing import Hearing, hearing_of
+from .hearing import Heard, Hearing, hearing_of, known
 from .loop import Loop, Schedule, load_weights
 from .losses import spectral_distance
 from .synthesis import excitation, synthesise
-from .teacher import Teacher, decoder_input
+from .teacher import Teacher
 from .timbres import SCALE
 
 HOME_MEDIAN_HZ = (130.0, 300.0)  # where the teacher sounds well
@@ -66,9 +66,6 @@ class Fills(Hides, Protocol):
 
     def fill(self, generator: Generator) -> None:
         """Give a decoder the teacher's weights."""
-
-
-Stream = tuple[Floats, Floats, Floats]  # content, F0 and energy of each decoder frame
 
 
 class Cuts(NamedTuple):
@@ -152,8 +149,7 @@ class Voices:
         """Return what the decoder makes of a batch, the judged part: [b, n]."""
         generator = self.generator
         with torch.autocast(cuts.x.device.type, torch.bfloat16, enabled=self._plan.half_precision):
-            hidden, _ = generator.hidden(cuts.x, generator.initial(len(cuts.x)))
-            parts, _ = generator.steered(hidden, cuts.timbre, torch.zeros(len(hidden), 1, BANDS))
+            parts = generator(cuts.x, cuts.timbre)
         return self._judged(synthesise(parts, excitation(cuts.pulses), LEAD))
 
     def _judged(self, sound: Tensor) -> Tensor:
@@ -167,56 +163,74 @@ class Voices:
 
     def _cut(self, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Floats]:
         at_home = rng.random() < self._plan.home
-        heard = self._hearing is not None and rng.random() < self._plan.heard
-        stream, sound, timbre = (self._home if at_home else self._rendition)(heard, rng)
-        content, f0_hz, energy = stream
-        frames, plan = len(f0_hz), self._plan
+        heard = self._hearing if rng.random() < self._plan.heard else None
+        given, f0_hz, sound, timbre = (self._home if at_home else self._rendition)(heard, rng)
+        frames, plan = len(given), self._plan
         start = int(rng.integers(0, max(1, frames - plan.frames)))
-        x = fitted(decoder_input(content, f0_hz, energy)[AHEAD:], frames)
+        x = fitted(fitted(given[AHEAD:], frames)[start:], plan.frames)
         samples = slice(start * FRAME_FRAMES_24K, (start + plan.frames) * FRAME_FRAMES_24K)
         rest = max(0, start + plan.frames - frames) * FRAME_FRAMES_24K
         pulses, sound = np.pad(pulse_train(f0_hz)[samples], (0, rest)), np.pad(sound[samples], (0, rest))
-        return fitted(x[start:], plan.frames), pulses, sound, timbre
+        return x, pulses, sound, timbre
 
-    def _home(self, heard: bool, rng: np.random.Generator) -> tuple[Stream, Floats, Floats]:
-        """Return an utterance, true or as it is heard, what the teacher makes of that, and the home voice's timbre."""
-        if heard and self._hearing is not None:
-            found = self._hearing.any(rng)
-            content, f0_hz, energy = self._codebook[found.codes], found.f0_hz, found.energy
+    def _home(self, hearing: Hearing | None, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return inputs, F0, what the teacher makes of the true codes, and the home voice's timbre."""
+        if hearing is not None:
+            item = hearing.any(rng)
+            heard = hearing.of(item, rng)
         else:
-            content, f0_hz, energy = self._true(self._items[int(rng.integers(len(self._items)))])
-        voiced = f0_hz > VOICED_HZ
+            item = self._items[int(rng.integers(len(self._items)))]
+            heard = known(self._codes(item), *self._data.melody(item), later=bool(rng.random() < 0.5))
+        voiced = heard.f0_hz[0] > VOICED_HZ
         low, high = np.log(HOME_MEDIAN_HZ)
-        scale = float(np.exp(rng.uniform(low, high))) / float(np.median(f0_hz[voiced])) if voiced.any() else 1.0
-        f0_hz = np.where(voiced, f0_hz * scale, UNVOICED_HZ).astype(np.float32)
+        scale = (
+            float(np.exp(rng.uniform(low, high))) / float(np.median(heard.f0_hz[0][voiced])) if voiced.any() else 1.0
+        )
+        f0_hz = np.where(heard.f0_hz > VOICED_HZ, heard.f0_hz * np.float32(scale), np.float32(UNVOICED_HZ))
+        x = heard.inputs(f0_hz)
+        frames = len(x)
         longest = self._plan.frames + 2 * TEACHER_REACH
-        start = int(rng.integers(0, max(1, len(f0_hz) - longest)))
+        start = int(rng.integers(0, max(1, frames - longest)))
         cut = slice(start, start + longest)
-        stream = content[cut], f0_hz[cut], energy[cut]
-        parts = self._teacher_head(torch.from_numpy(self._teacher.hidden(*stream))[None])
-        pulses = torch.from_numpy(pulse_train(f0_hz[cut]))[None]
+        codes, hz = fitted(self._codes(item), frames)[cut], f0_hz[0, cut]
+        parts = self._teacher_head(torch.from_numpy(self._teacher.hidden(codes, hz, heard.energy[0, cut]))[None])
+        pulses = torch.from_numpy(pulse_train(hz))[None]
         sound: Floats = synthesise(parts, excitation(pulses), LEAD)[0].numpy()
-        return stream, sound, self.generator.steering.home.numpy()
+        return x[cut], hz, sound, self.generator.home.numpy()
 
-    def _rendition(self, heard: bool, rng: np.random.Generator) -> tuple[Stream, Floats, Floats]:
-        """Return a sentence, true or as it is heard in any rendition, its sound in one, and that one's timbre."""
+    def _rendition(self, hearing: Hearing | None, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return inputs, F0, sound and timbre of a rendition; what is heard is any rendition of the sentence."""
         data = self._data
         item = self._items[int(rng.integers(len(self._items)))]
-        content, f0_hz, energy = self._true(item)
+        f0_hz, energy = data.melody(item)
         frames = len(f0_hz)
         f0_hz = np.where(f0_hz > VOICED_HZ, f0_hz * item.f0_scale, UNVOICED_HZ).astype(np.float32)
-        if heard and self._hearing is not None:
+        if hearing is None:
+            heard = known(self._codes(item), f0_hz, energy, later=bool(rng.random() < 0.5))
+            both = heard.f0_hz
+        else:
             others = self._renditions[_sentence(item)]
-            found = self._hearing.of(others[int(rng.integers(len(others)))], rng)
-            content, energy = fitted(self._codebook[found.codes], frames), fitted(found.energy, frames)
-            f0_hz = np.where(fitted(found.f0_hz, frames) > 0.0, _filled(f0_hz), UNVOICED_HZ).astype(np.float32)
+            heard = _as_long(hearing.of(others[int(rng.integers(len(others)))], rng), frames)
+            filled = _filled(f0_hz)
+            soon = np.minimum(np.arange(frames) + LATER_FRAMES, frames - 1)
+            both = np.where(heard.f0_hz > 0.0, np.stack([filled, filled[soon]]), np.float32(UNVOICED_HZ))
         sound = data.audio24[item.start24 : item.start24 + frames * FRAME_FRAMES_24K].astype(np.float32) / 32768
         timbre = (SCALE * np.array(data.timbres[item.tv])).astype(np.float32)
-        return (content, f0_hz, energy), sound.astype(np.float32), timbre
+        return heard.inputs(both), both[0], sound.astype(np.float32), timbre
 
-    def _true(self, item: Item) -> Stream:
-        codes = self._data.code_idx[self._data.rows(item), 0].astype(np.int64)
-        return self._codebook[codes], *self._data.melody(item)
+    def _codes(self, item: Item) -> Floats:
+        """Return the true code of each frame, float32[frames, CONTENT]."""
+        codes: Floats = self._codebook[self._data.code_idx[self._data.rows(item), 0].astype(np.int64)]
+        return codes
+
+
+def _as_long(heard: Heard, frames: int) -> Heard:
+    """Return what was heard, cut or its end repeated to that many frames."""
+    return heard._replace(
+        content=fitted(heard.content, frames),
+        energy=fitted(heard.energy.T, frames).T,
+        f0_hz=fitted(heard.f0_hz.T, frames).T,
+    )
 
 
 def _sentence(item: Item) -> str:
@@ -242,8 +256,8 @@ def train_voices(
     """Train a distilled decoder on sound, or go on. home: the teacher's own timbre, float32[128]."""
     torch.manual_seed(plan.seed)
     data, generator, judges = TrainingSet(set_folder), Generator(), Discriminators()
-    load_weights(generator, init, optional=("steering",))
-    generator.steering.home.copy_(torch.tensor(home))
+    load_weights(generator, init, optional=("film",))
+    generator.home.copy_(torch.tensor(home))
     hearing = None if encoder is None else hearing_of(encoder, data, plan.seed)
     trainee = Voices(generator, judges, data, Teacher(), plan, hearing)
     optimiser = torch.optim.AdamW(generator.parameters(), lr=plan.rate, betas=(0.8, 0.99), weight_decay=0.0)

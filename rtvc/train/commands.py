@@ -254,17 +254,17 @@ def _encoder(args: argparse.Namespace) -> int:
 def _generator_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "stage",
-        choices=("distil", "steer", "voices"),
-        help="distil: one voice, from the teacher; steer: timbres; voices: all of it on sound, against discriminators",
+        choices=("distil", "voices"),
+        help="distil: one voice, from the teacher; voices: all of them, on sound, against discriminators",
     )
     _run_arguments(parser)
     parser.add_argument(
         "--init",
         type=Path,
         metavar="FILE",
-        help="checkpoint to begin with; steer and voices need that of the stage before",
+        help="checkpoint to begin with; voices needs that of distil",
     )
-    parser.add_argument("--encoder", type=Path, metavar="FILE", help="distil and voices: as this checkpoint hears")
+    parser.add_argument("--encoder", type=Path, metavar="FILE", help="with what this checkpoint hears")
     parser.add_argument("--kokoro-voices", type=Path, metavar="FOLDER", help="for the timbre of the home voice")
     parser.add_argument("--home", default="af_heart", metavar="NAME", help="voice of the teacher (af_heart)")
     parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rate (1)")
@@ -274,28 +274,24 @@ def _generator(args: argparse.Namespace) -> int:
     import dataclasses
 
     from .adversarial import VoicesPlan, train_voices
-    from .generator import DistilPlan, SteerPlan, distil, steer
+    from .generator import DistilPlan, distil
     from .timbres import Timbres
 
     _compute(args)
-    plan: DistilPlan | SteerPlan | VoicesPlan
-    plan = {"distil": DistilPlan, "steer": SteerPlan, "voices": VoicesPlan}[args.stage]()
+    plan: DistilPlan | VoicesPlan = DistilPlan() if args.stage == "distil" else VoicesPlan()
     plan = dataclasses.replace(
         plan,
         schedule=dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps),
         batch=args.batch or plan.batch,
         rate=plan.rate * args.rate,
+        half_precision=not args.full_precision,
         seed=args.seed,
     )
-    if not isinstance(plan, SteerPlan):
-        plan = dataclasses.replace(plan, half_precision=not args.full_precision)
     if isinstance(plan, DistilPlan):
         return _trained(args.run_folder, distil(args.set, args.run_folder, plan, args.init, encoder=args.encoder))
     if args.init is None or args.kokoro_voices is None:
         raise TrainingError(f"rtvc train generator {args.stage}: --init and --kokoro-voices are needed")
     home = Timbres(args.kokoro_voices).voice(args.home)
-    if isinstance(plan, SteerPlan):
-        return _trained(args.run_folder, steer(args.set, args.run_folder, plan, args.init, home))
     return _trained(args.run_folder, train_voices(args.set, args.run_folder, plan, args.init, home, args.encoder))
 
 
@@ -402,10 +398,9 @@ STEPS = {
         _encoder,
     ),
     "generator": Step(
-        "train the decoder: distilled from the teacher, steered by timbre, then against discriminators",
+        "train the decoder: distilled from the teacher, then on sound against discriminators",
         "  rtvc train generator distil set runs/decoder\n"
-        "  rtvc train generator steer set runs/steering --init runs/decoder/last.pt --kokoro-voices voices\n"
-        "  rtvc train generator voices set runs/voices --init runs/steering/last.pt --kokoro-voices voices"
+        "  rtvc train generator voices set runs/voices --init runs/decoder/last.pt --kokoro-voices voices"
         " --encoder runs/encoder/last.pt",
         _generator_arguments,
         _generator,
@@ -413,7 +408,7 @@ STEPS = {
     "export": Step(
         "write trained networks as the ONNX files that the engine runs, checked against PyTorch",
         "  rtvc train export models/weights --set set --kokoro-voices voices"
-        " --encoder runs/encoder/last.pt --generator runs/steering/last.pt",
+        " --encoder runs/encoder/last.pt --generator runs/voices/last.pt",
         _export_arguments,
         _export,
     ),

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from rtvc.engine.network import FORMAT, OPERATING_POINTS
 from rtvc.models.encoder import MEL_BANDS, POSITIONS, WAIT_MS, ContentEncoder
-from rtvc.models.generator import BANDS, BLOCKS, CONTENT, INPUTS, TIMBRE, WIDTH, Generator
-from rtvc.models.streaming import MEMORY, PAST, EncoderStep, GeneratorStep, HeadStep
+from rtvc.models.generator import BLOCKS, CONTENT, INPUTS, TIMBRE, WIDTH, Generator
+from rtvc.models.streaming import MEMORY, PAST, EncoderStep, GeneratorStep, PointStep
 
 OPSET = 17
 BLOCK = 64
@@ -35,7 +35,7 @@ class Graph:
 
 
 def graphs(content: ContentEncoder, generator: Generator, codebook: NDArray[np.float32]) -> dict[str, Graph]:
-    """Return the graphs by name: encoder, one head for each operating point, decoder."""
+    """Return the graphs by name: encoder, the heads of each operating point, decoder."""
     width, layers, hidden = content.shape.width, content.shape.layers, content.shape.head_width
     found = {
         "encoder": Graph(
@@ -57,20 +57,20 @@ def graphs(content: ContentEncoder, generator: Generator, codebook: NDArray[np.f
                 "timbre": torch.zeros(1, TIMBRE),
                 "memory_in": torch.zeros(1, MEMORY, INPUTS),
                 "memory": torch.zeros(BLOCKS, MEMORY, WIDTH),
-                "bands": torch.zeros(1, 1, BANDS),
             },
-            ("parts", "memory_in_out", "memory_out", "bands_out"),
+            ("parts", "memory_in_out", "memory_out"),
         ),
     }
-    for name, head in zip(WAIT_MS, content.heads, strict=True):
+    fast, clear = content.heads
+    for name, (now, later) in {"fast": (fast, None), "clear": (clear, fast)}.items():
         found[name] = Graph(
-            HeadStep(head, torch.from_numpy(codebook)),  # type: ignore[arg-type]
+            PointStep(now, later, torch.from_numpy(codebook)),  # type: ignore[arg-type]
             {
                 "frame": torch.zeros(1, 1, width),
                 "phase": torch.zeros(1, dtype=torch.int64),
-                "state": torch.zeros(1, 1, hidden),
+                "state": torch.zeros(1 if later is None else 2, 1, hidden),
             },
-            ("content", "code", "also", "state_out"),
+            ("content", "also", "state_out"),
         )
     return found
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rtvc.models.generator import BLOCKS, CONTENT, Generator, fold_causal
+from rtvc.models.generator import BLOCKS, CONTENT, Generator, fold_causal, widened
 
 from . import TrainingError
 
@@ -34,7 +34,7 @@ _HEAD = "/head/Transpose_output_0"
 
 
 def decoder_input(z: Floats, f0_hz: Floats, energy: Floats) -> Floats:
-    """Return what the decoder takes, float32[frames, 130], from z [frames, 128], f0_hz and energy [frames]."""
+    """Return what the TTS's own decoder takes, float32[frames, PLAIN]; z [frames, 128], f0_hz and energy [frames]."""
     melody = np.stack([np.log(np.maximum(f0_hz, 0.0) + 1.0) / 5.0, energy / 5.0], axis=1)
     return np.concatenate([z, melody], axis=1).astype(np.float32)
 
@@ -78,7 +78,7 @@ class Teacher:
         def put(name: str, value: NDArray[Any]) -> None:
             state[name] = torch.tensor(value).reshape(state[name].shape).contiguous()
 
-        state["dec_in.weight"] = fold_causal(torch.tensor(weights["m.dec_in.weight"]))
+        state["dec_in.weight"] = widened(fold_causal(torch.tensor(weights["m.dec_in.weight"])))
         for name in ("dec_in.bias", "dec_norm.weight", "dec_norm.bias", "head.bias"):
             put(name, weights[f"m.{name}"])
         put("head.weight", self._unpacked(_HEAD).T)

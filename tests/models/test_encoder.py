@@ -10,7 +10,6 @@ from torch import Tensor
 
 from rtvc.models.encoder import (
     ATTENTION_FRAMES,
-    CODES,
     MEL_BANDS,
     POSITIONS,
     WAIT_MS,
@@ -20,6 +19,7 @@ from rtvc.models.encoder import (
     phase,
     sinusoids,
 )
+from rtvc.models.generator import LATER_FRAMES
 from rtvc.models.streaming import PAST, EncoderStep, HeadStep
 
 SHAPE = EncoderShape(width=64, layers=2, heads=2, head_width=32)
@@ -97,20 +97,21 @@ def test_single_steps_over_a_ring_of_the_past_give_the_frames_of_the_whole(
 def test_a_head_frame_by_frame_gives_what_it_gives_for_the_whole(
     content: ContentEncoder, mel: Tensor, point: str
 ) -> None:
-    head = content.heads[list(WAIT_MS).index(point)]
     encoded, whole = content.encoder(mel), content(mel)[point]
-    codebook = torch.randn(CODES, 128, generator=torch.Generator().manual_seed(2))
-    step = HeadStep(head, codebook)
-    state, content_rows, also_rows = torch.zeros(1, 1, SHAPE.head_width), [], []
+    step, state, rows = HeadStep(content.heads[list(WAIT_MS).index(point)]), torch.zeros(1, 1, SHAPE.head_width), []
     for j in range(whole.shape[1]):
         newest = int(newest_frame(torch.tensor(j), WAIT_MS[point]))
         frame = encoded[:, newest : newest + 1] if newest >= 0 else torch.zeros(1, 1, SHAPE.width)
-        found, code, also, state = step(frame, phase(torch.tensor([j]), WAIT_MS[point]), state)
-        assert torch.equal(found[0, 0], codebook[code[0, 0]])
-        content_rows.append(found)
-        also_rows.append(also)
-    assert near(torch.cat(also_rows, dim=1), whole[..., CODES:])
-    assert torch.equal(torch.cat(content_rows, dim=1), codebook[whole[..., :CODES].argmax(-1)])
+        said, state = step(frame, phase(torch.tensor([j]), WAIT_MS[point]), state)
+        rows.append(said)
+    assert near(torch.cat(rows, dim=1), whole)
+
+
+def test_both_heads_of_a_point_read_the_same_encoder_frame_at_the_same_phase() -> None:
+    j = torch.arange(200)
+    later = j + LATER_FRAMES
+    assert torch.equal(newest_frame(j, WAIT_MS["clear"]), newest_frame(later, WAIT_MS["fast"]))
+    assert torch.equal(phase(j, WAIT_MS["clear"]), phase(later, WAIT_MS["fast"]))
 
 
 @pytest.mark.parametrize("point", list(WAIT_MS))

@@ -1,4 +1,4 @@
-"""The decoder says the same a frame at a time, moves only magnitudes by timbre, and begins as a fold of its teacher."""
+"""The decoder says the same a frame at a time, is moved by timbre but at home, and begins as a fold of its teacher."""
 
 from __future__ import annotations
 
@@ -8,20 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rtvc.models.generator import (
-    BANDS,
-    BINS,
-    BLOCKS,
-    INPUTS,
-    MAGNITUDES,
-    PARTS,
-    TAPS,
-    TIMBRE,
-    WIDTH,
-    Generator,
-    band_shapes,
-    fold_causal,
-)
+from rtvc.models.generator import BLOCKS, INPUTS, PLAIN, TAPS, TIMBRE, WIDTH, Generator, fold_causal, widened
 from rtvc.models.streaming import MEMORY, GeneratorStep
 
 
@@ -35,7 +22,7 @@ def _no_gradients() -> Iterator[None]:
 def generator() -> Generator:
     torch.manual_seed(0)
     network = Generator().eval()
-    network.steering.out.weight.data += 0.05 * torch.randn_like(network.steering.out.weight)
+    network.film.weight.data += 0.05 * torch.randn_like(network.film.weight)
     return network.requires_grad_(False)
 
 
@@ -44,9 +31,8 @@ def test_steps_give_the_frames_of_the_whole(generator: Generator) -> None:
     x, timbre = torch.randn(1, 40, INPUTS), torch.randn(1, TIMBRE)
     step, frames = GeneratorStep(generator), []
     memory_in, memory = torch.zeros(1, MEMORY, INPUTS), torch.zeros(BLOCKS, MEMORY, WIDTH)
-    bands = torch.zeros(1, 1, BANDS)
     for j in range(40):
-        parts, memory_in, memory, bands = step(x[:, j : j + 1], timbre, memory_in, memory, bands)
+        parts, memory_in, memory = step(x[:, j : j + 1], timbre, memory_in, memory)
         frames.append(parts)
     assert float((torch.cat(frames, dim=1) - generator(x, timbre)).abs().max()) < 1e-4
 
@@ -54,38 +40,28 @@ def test_steps_give_the_frames_of_the_whole(generator: Generator) -> None:
 @pytest.mark.parametrize("size", [1, 5, 17])
 def test_chunks_of_any_size_give_the_hidden_frames_of_the_whole(generator: Generator, size: int) -> None:
     x = torch.randn(2, 40, INPUTS, generator=torch.Generator().manual_seed(2))
+    timbre = torch.randn(2, TIMBRE, generator=torch.Generator().manual_seed(8))
     memory, chunks = generator.initial(2), []
     for start in range(0, 40, size):
-        hidden, memory = generator.hidden(x[:, start : start + size], memory)
+        hidden, memory = generator.hidden(x[:, start : start + size], timbre, memory)
         chunks.append(hidden)
-    whole, _ = generator.hidden(x, generator.initial(2))
+    whole, _ = generator.hidden(x, timbre, generator.initial(2))
     assert float((torch.cat(chunks, dim=1) - whole).abs().max()) < 1e-4
 
 
-def test_timbre_moves_magnitudes_and_leaves_phases_alone(generator: Generator) -> None:
+def test_every_voice_but_home_is_moved_whatever_was_learnt(generator: Generator) -> None:
     x = torch.randn(1, 3, INPUTS, generator=torch.Generator().manual_seed(3))
-    one, other = (generator(x, torch.full((1, TIMBRE), v)).reshape(3, PARTS, BINS) for v in (-1.0, 1.0))
-    for part in range(PARTS):
-        assert torch.equal(one[:, part], other[:, part]) == (part not in MAGNITUDES)
+    fresh = Generator().eval()
+    fresh.load_state_dict(generator.state_dict() | {"film.weight": torch.zeros_like(generator.film.weight)})
+    home = generator.home[None]
+    assert torch.equal(generator(x, home), fresh(x, home))
+    assert float((generator(x, home + 1.0) - fresh(x, home + 1.0)).abs().max()) > 0.01
 
 
-def test_fresh_steering_moves_nothing() -> None:
-    gains = Generator().steering(torch.randn(1, 2, WIDTH), torch.randn(1, 1, TIMBRE), torch.zeros(1, 1, BANDS))[0]
-    assert gains.shape == (1, 2, BINS) and not gains.any()
-
-
-def test_the_home_voice_is_never_filtered_whatever_was_learnt(generator: Generator) -> None:
-    home = torch.randn(TIMBRE, generator=torch.Generator().manual_seed(6))
-    generator.steering.home.copy_(home)
-    hidden = torch.randn(1, 5, WIDTH, generator=torch.Generator().manual_seed(7))
-    flat = torch.zeros(1, 1, BANDS)
-    assert float(generator.steering(hidden, home[None, None], flat)[0].abs().max()) < 1e-5
-    assert float(generator.steering(hidden, home[None, None] + 1.0, flat)[0].abs().max()) > 0.01
-    generator.steering.home.zero_()
-
-
-def test_bands_add_up_to_one_everywhere() -> None:
-    assert torch.allclose(band_shapes().sum(0), torch.ones(BINS), atol=1e-5)
+def test_what_was_learnt_on_plain_inputs_holds_on_wide_ones(generator: Generator) -> None:
+    weight = torch.randn(WIDTH, PLAIN, TAPS, generator=torch.Generator().manual_seed(6))
+    x = torch.randn(1, INPUTS, 20, generator=torch.Generator().manual_seed(7))
+    assert torch.allclose(F.conv1d(x, widened(weight)), F.conv1d(x[:, :PLAIN], weight), atol=1e-4)
 
 
 def test_a_folded_kernel_hears_the_future_as_more_of_the_newest_sample() -> None:

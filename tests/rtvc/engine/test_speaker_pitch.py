@@ -15,7 +15,6 @@ from rtvc.engine.speaker_pitch import (
     MODE_TARGET,
     START_HZ,
     SpeakerPitch,
-    nearest_octave,
 )
 
 TICK_S = 0.005
@@ -104,14 +103,3 @@ def test_formants_may_follow_the_centre_in_octaves() -> None:
     assert pitch.shift_octaves(MODE_SHIFT, 6.0, 400.0) == pytest.approx(0.5)
     for mode in (MODE_TARGET, MODE_NOTE, MODE_ROBOT):
         assert pitch.shift_octaves(mode, 6.0, 400.0) == pytest.approx(2.5)
-
-
-@pytest.mark.parametrize(("own_hz", "heard_hz"), [(122.0, 244.0), (480.0, 240.0), (200.0, 200.0), (300.0, 300.0)])
-def test_a_slip_of_the_tracker_by_an_octave_is_undone(own_hz: float, heard_hz: float) -> None:
-    assert nearest_octave(own_hz, last_hz=240.0, centre_hz=230.0) == heard_hz
-
-
-def test_a_leap_towards_the_speakers_centre_or_within_a_high_passage_is_kept() -> None:
-    assert nearest_octave(230.0, last_hz=120.0, centre_hz=230.0) == 230.0  # back from a slip that was believed
-    assert nearest_octave(400.0, last_hz=380.0, centre_hz=200.0) == 400.0
-    assert nearest_octave(130.0, last_hz=250.0, centre_hz=120.0) == 130.0

@@ -11,7 +11,7 @@ import torch
 
 from rtvc.models.discriminators import Discriminators
 from rtvc.models.encoder import ContentEncoder, EncoderShape
-from rtvc.models.generator import Generator
+from rtvc.models.generator import INPUTS, Generator
 from rtvc.train import TrainingError
 from rtvc.train.adversarial import Voices, VoicesPlan
 from rtvc.train.dataset import SetWriter, TrainingSet
@@ -81,7 +81,7 @@ def test_what_an_encoder_hears_replaces_codes_energy_and_voicing(data: TrainingS
     always = replace(PLAN, heard=1.0)
     true, heard = voices(data), voices(data, always, content)
     a, b = (v.draw(np.random.default_rng(0), 3) for v in (true, heard))
-    assert a.x.shape == b.x.shape == (3, 40, 130)
+    assert a.x.shape == b.x.shape == (3, 40, INPUTS)
     assert not torch.equal(a.x[..., :128], b.x[..., :128])
     assert a.sound.abs().max() > 0.05
 

@@ -61,7 +61,7 @@ def test_data_makes_a_set_and_says_what_it_left_out(tmp_path: Path, capsys: pyte
     ("argv", "said"),
     [
         (["encoder", "SET", "run"], "items.json: no such file"),
-        (["generator", "steer", "SET", "run"], "--init and --kokoro-voices"),
+        (["generator", "voices", "SET", "run"], "--init and --kokoro-voices"),
         (["data", "SET/gone", "SET", "--licence", "x"], "no such folder"),
         (["encoder", "SET", "run", "--device", "abacus"], "--device abacus: cannot be used here"),
         (["align", "SET", "gone.pt"], "gone.pt: no such file"),

@@ -12,9 +12,9 @@ import torch
 
 from rtvc.engine.network import Network, NetworkError
 from rtvc.models.encoder import CODES, MEL_BANDS, WAIT_MS, ContentEncoder, EncoderShape, newest_frame, phase
-from rtvc.models.generator import CONTENT, Generator
+from rtvc.models.generator import CONTENT, LATER_FRAMES, Generator
 from rtvc.train.export import export
-from rtvc.train.teacher import decoder_input
+from rtvc.train.hearing import said_of
 
 SHAPE = EncoderShape(width=64, layers=2, heads=2, head_width=64)
 
@@ -26,8 +26,9 @@ class Exported:
         torch.manual_seed(0)
         self.folder = folder
         self.content, self.generator = ContentEncoder(SHAPE).eval(), Generator().eval()
-        for parameter in (*self.content.parameters(), *self.generator.steering.out.parameters()):
+        for parameter in self.content.parameters():
             parameter.data += 0.05 * torch.randn_like(parameter)
+        self.generator.film.weight.data.normal_(std=0.01)
         self.codebook = torch.randn(CODES, CONTENT).numpy()
         card = {"voices": {"a": 1}}
         self.differences = export(folder, self.content, self.generator, self.codebook, card)
@@ -53,26 +54,32 @@ def test_the_engine_streams_what_pytorch_says_of_the_whole(exported: Exported, p
     frames = 90
     mel = torch.randn(1, 2 * frames, MEL_BANDS, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        said = exported.content(mel)[point][0]
-        content = exported.codebook[said[:, :CODES].argmax(-1).numpy()]
-        energy = 4.0 * said[:, CODES].numpy()
-        f0_hz = np.linspace(80, 300, len(said), dtype=np.float32)
+        encoded = exported.content.encoder(mel)
+        said, later = exported.content(mel)[point][0].numpy(), point == "clear"
+        n = len(said) - LATER_FRAMES
+        soon = torch.arange(LATER_FRAMES, LATER_FRAMES + n)  # the quicker head, too, begins with the stream
+        quick = encoded[:, newest_frame(soon, WAIT_MS["fast"])], phase(soon, WAIT_MS["fast"])
+        fast = exported.content.heads[0]
+        hz = np.linspace(80, 300, len(said), dtype=np.float32)
         timbre = torch.randn(1, 128, generator=torch.Generator().manual_seed(2))
-        wanted = exported.generator(torch.tensor(decoder_input(content, f0_hz, energy))[None], timbre)[0].numpy()
+        heard = said_of(said[:n], fast.run(*quick, fast.initial())[0][0].numpy(), exported.codebook, later)
+        given = heard.inputs(np.stack([hz[:n], hz[LATER_FRAMES:]]))
+        wanted = exported.generator(torch.tensor(given)[None], timbre)[0].numpy()
     network = Network(point, "fp32", exported.folder)
     for _ in range(2):  # the second time after a reset, which has to be complete
         network.reset()
         network.timbre[:] = timbre[0].numpy()
         heard = 0
-        for j in range(len(said)):
+        for j in range(n):
             while heard <= int(newest_frame(torch.tensor(j), WAIT_MS[point])):
                 network.mel[:] = mel[0, 2 * heard : 2 * heard + 2].numpy()
                 network.encode()
                 heard += 1
-            loudness, voiced = network.listen(int(phase(torch.tensor(j), WAIT_MS[point])))
-            network.decode(float(f0_hz[j]), loudness)
-            assert np.array_equal(network.content, content[j])
-            assert abs(loudness - energy[j]) < 1e-3 and abs(voiced - float(said[j, CODES + 1])) < 1e-3
+            network.listen(int(phase(torch.tensor(j), WAIT_MS[point])))
+            network.decode(float(hz[j]), float(hz[j + LATER_FRAMES]))
+            assert np.abs(network.content[:CONTENT] - given[j, :CONTENT]).max() < 1e-6
+            assert network.hears_later == later and network.voiced() == (said[j, CODES + 1] > 0.0)
+            assert abs(network.energy() - 4.0 * said[j, CODES]) < 1e-3
             assert np.abs(network.parts - wanted[j]).max() < 1e-3
 
 

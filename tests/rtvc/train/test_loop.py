@@ -147,7 +147,7 @@ def test_weights_that_may_be_absent_may_be_absent(tmp_path: Path) -> None:
     torch.save({"model": {"film.weight": torch.ones(1), "weight": state["weight"]}}, path)
     load_weights(nn.Linear(3, 1), path, optional=("bias",))
     with pytest.raises(TrainingError, match="lacks bias"):
-        load_weights(nn.Linear(3, 1), path, optional=("steering",))
+        load_weights(nn.Linear(3, 1), path, optional=("film",))
 
 
 def test_a_log_that_was_cut_off_is_read_to_where_it_goes(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from rtvc.train.batches import SILENT_ENERGY, EncoderBatches, Spoiling, follow, 
 from rtvc.train.codebook import token_given_code
 from rtvc.train.dataset import Item, SetWriter, TrainingSet
 from rtvc.train.encoder import EncoderPlan, EncoderTrainee, optimiser_of
-from rtvc.train.generator import Distillation, DistilPlan, Steering, SteerPlan, fitted
+from rtvc.train.generator import Distillation, DistilPlan, fitted
 from rtvc.train.loop import Loop, Schedule
 from tests.rtvc.train.toy import toy_set
 
@@ -104,7 +104,7 @@ def test_the_decoder_learns_its_teachers_hidden_frames(data: TrainingSet, tmp_pa
     torch.manual_seed(0)
     generator = Generator()
     plan = DistilPlan(Schedule(steps=60, warm_up=5, save_every=1000), batch=4, frames=60)
-    trained = [p for name, p in generator.named_parameters() if not name.startswith(("head", "steering"))]
+    trained = [p for name, p in generator.named_parameters() if not name.startswith(("head", "film"))]
     run = Loop(tmp_path, generator, torch.optim.AdamW(trained, lr=2e-3), plan.schedule, 0)
     trainee = Distillation(generator, data, Wise(), plan)
 
@@ -115,24 +115,6 @@ def test_the_decoder_learns_its_teachers_hidden_frames(data: TrainingSet, tmp_pa
     before = error()
     run.run(trainee.losses)
     assert error() < 0.2 * before
-
-
-def test_the_steering_learns_and_touches_nothing_else(data: TrainingSet, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    generator = Generator()
-    generator.head.weight.data *= 0.1
-    generator.head.bias.data -= 2.0
-    still = {name: p.clone() for name, p in generator.named_parameters() if not name.startswith("steering")}
-    plan = SteerPlan(Schedule(steps=40, warm_up=5, save_every=1000, log_every=10), batch=3, frames=60, evaluated=3)
-    run = Loop(tmp_path, generator, torch.optim.AdamW(generator.steering.parameters(), lr=5e-3), plan.schedule, 0)
-    trainee = Steering(generator, data, plan)
-    with torch.no_grad():
-        before = trainee.evaluate()
-    run.run(trainee.losses, trainee.evaluate)
-    with torch.no_grad():
-        after = trainee.evaluate()
-    assert after["held out/log bands"] < 0.5 * before["held out/log bands"]
-    assert all(torch.equal(p, still[name]) for name, p in generator.named_parameters() if name in still)
 
 
 def test_a_sequence_has_the_length_asked_for_and_its_labels_follow_the_tempo(data: TrainingSet) -> None:
