@@ -20,7 +20,7 @@ import subprocess
 
 import numpy as np
 
-from .backend import DeviceError, StallWatch, link_at
+from .backend import DeviceError, Lost, StallWatch, link_at
 from .link import CAPTURE_CHANNELS, CAPTURE_RATE_HZ, PLAYBACK_CHANNELS, PLAYBACK_RATE_HZ
 
 _AUDIO = b"32 bit float mono audio"
@@ -244,16 +244,29 @@ class JackStreams:
         self._watch = None
         self._client.close()
 
-    def failure(self) -> str | None:
+    def failure(self) -> Lost | None:
         """Return None while both devices are connected and call back, else what was lost."""
+        host = self._client.host
         if self._shutdown[0]:
-            return f"the {self._client.host} server went away"
+            return Lost("server_lost", f"the {host} server went away")
         if self._watch is None:
             return None
+        rate_hz = int(self._link[PLAYBACK_RATE_HZ])
+        if self._client.rate_hz() != rate_hz:
+            return Lost(
+                "rate_changed", f"the {host} server changed its rate from {rate_hz} to {self._client.rate_hz()} Hz"
+            )
         for device, ports in zip(self._devices, (self._inputs, [self._output]), strict=True):
             if not any(self._lib.jack_port_connected(C.c_void_p(port)) for port in ports):
-                return f"{device} went away"
+                return self._unplugged(device, output=ports is self._inputs)
         return self._watch.stalled()
+
+    def _unplugged(self, device: str, *, output: bool) -> Lost:
+        try:
+            self._client.device_ports(device, output=output)
+        except DeviceError:
+            return Lost("device_lost", f"{device} went away")
+        return Lost("device_taken", f"{device} was taken from us: another program undid our connection")
 
     def latency_ms(self) -> tuple[float, float] | None:
         """Return the graph's latency of capture and playback on jackd; PipeWire does not know it."""

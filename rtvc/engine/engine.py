@@ -258,11 +258,11 @@ class Engine:
         ramp_fill(ramp, gain)
         mix(y, self._one[:n], said, gain, y)
 
-    def _computed(self) -> set[int]:
+    def _computed(self) -> frozenset[int]:
         """Return the neural rungs that run: the one that may be heard and the one on trial."""
         may = [rung for rung in sorted(self._neural) if rung >= self._limit and rung not in self.failures]
         trial = {self._ready} & self._neural.keys() - self.failures.keys()
-        return {*may[: self._limit < DSP], *trial}
+        return frozenset([*may[: self._limit < DSP], *trial])
 
     def _match(self, clean: NDArray[np.float32], y: NDArray[np.float32]) -> None:
         """Give y the loudness of what the speaker said, if that is wanted; fade over when that changes."""

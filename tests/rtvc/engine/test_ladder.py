@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from rtvc.engine.ladder import (
@@ -114,9 +116,9 @@ def test_a_trial_that_is_too_slow_is_never_heard_and_the_next_one_comes_later_ea
     machine.run(2000)
     assert {heard for _, heard, _ in machine.log} == {DSP}
     trials = [time_s for time_s, _, ready in machine.log if ready == INT8]
-    waits = [b - a for a, b in zip(trials, trials[1:], strict=False)]
+    waits = [b - a for a, b in pairwise(trials)]
     assert len(trials) < 12
-    assert all(b > 1.9 * a for a, b in zip(waits[:4], waits[1:5], strict=False))
+    assert all(b > 1.9 * a for a, b in pairwise(waits[:5]))
     assert waits[-1] == pytest.approx(LONGEST_S, abs=5)
 
 
@@ -138,7 +140,7 @@ def test_relapses_make_the_climb_slower() -> None:
         while machine.ladder.heard == DSP:
             machine.run(0.1)
         waits.append(machine.time_s - fell_s)
-    assert all(b > 1.5 * a for a, b in zip(waits, waits[1:], strict=False))
+    assert all(b > 1.5 * a for a, b in pairwise(waits))
     machine.run(100)  # all is well for long: a new start
     machine.block(0.012)
     machine.run(HOLD_S + TRIAL_S + 1)
