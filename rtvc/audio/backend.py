@@ -29,6 +29,10 @@ class DeviceError(RuntimeError):
     """A device cannot be opened, or was lost; the message names it and says what to do."""
 
 
+class ServerError(DeviceError):
+    """The sound server does not answer."""
+
+
 Kind = Literal["capture", "playback"]
 Fault = Literal["device_lost", "device_silent", "device_taken", "server_lost", "rate_changed"]
 

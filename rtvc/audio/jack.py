@@ -20,7 +20,7 @@ import subprocess
 
 import numpy as np
 
-from .backend import DeviceError, Lost, StallWatch, link_at
+from .backend import DeviceError, Lost, ServerError, StallWatch, link_at
 from .link import CAPTURE_CHANNELS, CAPTURE_RATE_HZ, PLAYBACK_CHANNELS, PLAYBACK_RATE_HZ
 
 _AUDIO = b"32 bit float mono audio"
@@ -97,7 +97,7 @@ class JackClient:
         name = name or f"rtvc-{os.getpid()}-{next(_serial)}"  # PipeWire would not make it unique
         self.handle = C.c_void_p(self._lib.jack_client_open(name.encode(), _NO_START_SERVER, None))
         if not self.handle:
-            raise DeviceError(f"no {host} server answers: is it running for this user?")
+            raise ServerError(f"no {host} server answers: is it running for this user?")
         self.name = self._lib.jack_get_client_name(self.handle).decode()
 
     def __enter__(self) -> JackClient:
@@ -163,7 +163,7 @@ def _pw_link(*arguments: str) -> str:
     except FileNotFoundError as error:
         raise DeviceError("pw-link is missing: apt-get install pipewire-bin") from error
     except subprocess.TimeoutExpired as error:
-        raise DeviceError("PipeWire does not answer") from error
+        raise ServerError("PipeWire does not answer") from error
     if done.returncode != 0:
         raise DeviceError(f"pw-link {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout

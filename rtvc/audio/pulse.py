@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from .backend import DeviceError, Lost, StallWatch, link_at
+from .backend import DeviceError, Lost, ServerError, StallWatch, link_at
 from .link import (
     CAPTURE,
     CAPTURE_CHANNELS,
@@ -97,7 +97,7 @@ class PulseStreams:
             self._lib.pa_context_connect(self._context, None, _NO_AUTOSPAWN, None)
         state = self._after(_CONTEXT_CREATING, lambda: self._lib.pa_context_get_state(self._context))
         if state != _CONTEXT_READY:
-            raise DeviceError(f"no PulseAudio server: {pulse_error(self._context)}")
+            raise ServerError(f"no PulseAudio server: {pulse_error(self._context)}")
 
     def _open(
         self,
@@ -141,7 +141,7 @@ class PulseStreams:
             if state not in creating:
                 return state
             if time.monotonic() > deadline:
-                raise DeviceError(f"the PulseAudio server did not answer within {_TIMEOUT_S:.0f} s")
+                raise ServerError(f"the PulseAudio server did not answer within {_TIMEOUT_S:.0f} s")
             time.sleep(0.002)
 
     def start(self) -> None:

@@ -240,7 +240,7 @@ class Desk:
             self.publish("RungChanged", {"rung": status.rung, "reason": status.rung_reason})
         for fault, count in status.faults.items():
             if count > self._faults.get(fault, 0):
-                self.publish("FaultNoticed", {"fault": fault, "count": count, "message": status.message})
+                self.publish("FaultNoticed", {"fault": fault, "count": count, "message": status.fault_message})
         self._faults = dict(status.faults)
 
     def _take_sound(self, status: LiveStatus) -> None:

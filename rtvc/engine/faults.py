@@ -21,7 +21,7 @@ from rtvc.kernels.ring import READ, WRITTEN
 from . import worker
 
 ENGINE_DIED, ENGINE_HUNG, ENGINE_STUCK = "engine_died", "engine_hung", "engine_stuck"
-RATE_CHANGED, SUSPENDED = "rate_changed", "suspended"
+SERVER_LOST, RATE_CHANGED, SUSPENDED = "server_lost", "rate_changed", "suspended"
 FAULTS = (
     ENGINE_DIED,
     ENGINE_HUNG,
@@ -29,7 +29,7 @@ FAULTS = (
     "device_lost",
     "device_silent",
     "device_taken",
-    "server_lost",
+    SERVER_LOST,
     RATE_CHANGED,
     SUSPENDED,
 )
@@ -44,20 +44,30 @@ class FaultLog:
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(FAULTS, 0)
+        self.last = ""  # a sentence about the last one
         self.outage_ms = 0.0  # from the last fault's being noticed until sound could run again
         self._since_s: float | None = None
+        self._during: set[str] = set()
 
-    def add(self, fault: str) -> None:
+    def add(self, fault: str, sentence: str) -> None:
         """Count one; the outage lasts from the first of several until `over`."""
         self.counts[fault] += 1
+        self.last = sentence
+        self._during.add(fault)
         if self._since_s is None:
             self._since_s = time.perf_counter()
+
+    def add_once(self, fault: str, sentence: str) -> None:
+        """Count one that may be met again and again in one outage."""
+        if fault not in self._during:
+            self.add(fault, sentence)
 
     def over(self) -> None:
         """Say that all is well again."""
         if self._since_s is not None:
             self.outage_ms = round(1e3 * (time.perf_counter() - self._since_s), 1)
             self._since_s = None
+            self._during.clear()
 
 
 class EngineWatch:

@@ -20,16 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.audio import link as fields
-from rtvc.audio.backend import Lost, Streams
+from rtvc.audio.backend import Lost, ServerError, Streams
 from rtvc.kernels.ring import ring_fill, ring_skip
 
 from . import worker
 from .build import DEFAULT_POINT, wants_neural
-from .faults import RATE_CHANGED, SUSPENDED, WARM_UP_S, EngineWatch, FaultLog, SleepWatch
+from .faults import RATE_CHANGED, SERVER_LOST, SUSPENDED, WARM_UP_S, EngineWatch, FaultLog, SleepWatch
 from .network import CPU
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
 from .params import INDEX, VOICES
-from .process import engine_context
+from .process import engine_context, start_engine
 from .status import LiveStatus, engine_status
 from .taps import TAPS_BYTES, TAPS_INT64, taps_pop
 from .worker import WorkerSettings
@@ -194,6 +194,7 @@ class LiveSession:
                 engine_restarts=self._restarts,
                 device_reopens=self._reopens,
                 faults=dict(self._faults.counts),
+                fault_message=self._faults.last,
                 outage_ms=self._faults.outage_ms,
                 **engine_status(self._link.view, self._params.view, self._stats.view, own),  # type: ignore[arg-type]
             )
@@ -221,7 +222,7 @@ class LiveSession:
         )
         process = self._context.Process(target=worker.serve, args=(settings,), name="rtvc-engine", daemon=True)  # type: ignore[attr-defined]
         try:
-            process.start()
+            start_engine(process)
         except (OSError, EOFError) as error:
             raise RuntimeError("the engine process cannot be started; run `rtvc doctor` to see why") from error
         self._process = process
@@ -262,19 +263,20 @@ class LiveSession:
         try:
             while not self._stopping.wait(WATCH_S):
                 if slept_s := sleep.slept_s():
-                    self._faults.add(SUSPENDED)
-                    self._replace_streams(f"the machine slept for {slept_s:.0f} s")
+                    slept = f"the machine slept for {slept_s:.0f} s"
+                    self._faults.add(SUSPENDED, slept)
+                    self._replace_streams(slept)
                 elif self._reopen.is_set():
                     self._reopen.clear()
                     self._replace_streams("other devices were chosen")
                 elif self._streams is None:
                     self._replace_streams(self._message or "the devices are closed")
                 elif lost := self._streams.failure():
-                    self._faults.add(lost.fault)
+                    self._faults.add(lost.fault, str(lost))
                     self._replace_streams(lost)
                 elif failed := self._engine_watch.failed() if self._engine_watch else None:
                     fault, self._message = failed
-                    self._faults.add(fault)
+                    self._faults.add(fault, self._message)
                     self._replace_engine()
                 elif self._process is None:
                     self._replace_engine()
@@ -320,13 +322,15 @@ class LiveSession:
             self._streams.start()
         except RuntimeError as error:  # DeviceError is one
             self._message = str(error)
+            if isinstance(error, ServerError):
+                self._faults.add_once(SERVER_LOST, str(error))
             self._close_streams()
             self._stopping.wait(REOPEN_S)
             return
         self._reopens += 1
         told = isinstance(reason, Lost) and reason.fault == RATE_CHANGED
         if rates != self._rates() and not told:
-            self._faults.add(RATE_CHANGED)
+            self._faults.add(RATE_CHANGED, "the devices came back with rates of {} and {} Hz".format(*self._rates()))
 
     def _rates(self) -> tuple[int, int]:
         link = self._link.view

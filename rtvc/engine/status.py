@@ -46,6 +46,7 @@ class LiveStatus:
     engine_restarts: int = 0
     device_reopens: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)  # how often each came, see `faults`
+    fault_message: str = ""  # about the last one
     outage_ms: float = 0.0  # how long the last one was, from being noticed until sound could run
     drift_ppm: float = 0.0
     load: float = 0.0  # share of one core the engine used lately
