@@ -42,6 +42,8 @@ export const english = {
   "banner.release": "Release",
   "banner.neural": "The neural voice failed.",
   "banner.neural.more": "The DSP voice speaks in its place.",
+  "banner.rung": "A simpler voice speaks.",
+  "banner.rung.more": "The chosen one is tried again by itself.",
   "banner.raw": "Your own voice is going out.",
   "banner.raw.more": "Listeners hear you as you are. Choose another voice or preset to change that.",
   "banner.failed": "The engine failed.",
@@ -180,6 +182,8 @@ export const english = {
   "engine.block_max_ms": "Slowest block, ms",
   "engine.drift_ppm": "Clock drift, ppm",
   "engine.clients": "Clients",
+  "engine.age_ms": "Age of sound, ms",
+  "engine.rung": "Voice in use",
   "engine.histogram": "How often each latency occurred: half under {p50} ms, 95 % under {p95} ms",
 
   "devices.title": "Devices",
