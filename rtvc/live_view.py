@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from rtvc.audio.backend import DeviceError
 from rtvc.audio.devices import best_host, choose, list_devices
+from rtvc.audio.monitor import Monitor
 from rtvc.audio.virtual_mic import VirtualMicrophone
-from rtvc.config import Control, Settings
+from rtvc.config import Control, MonitorSettings, Settings
 from rtvc.engine.build import wants_neural
 from rtvc.engine.live import LiveSession
 from rtvc.engine.network import CPU, choose_provider
@@ -48,12 +50,13 @@ class LiveChoice:
     as_json: bool = False
     simulated: bool = False
     control: Control = field(default_factory=Control)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
 
 
 def choice_from(settings: Settings) -> LiveChoice:
     """Return what the settings ask for."""
     devices, audio = dataclasses.asdict(settings.devices), dataclasses.asdict(settings.audio)
-    return LiveChoice(**devices, **audio, control=settings.control)
+    return LiveChoice(**devices, **audio, control=settings.control, monitor=settings.monitor)
 
 
 def latency_ms(status: LiveStatus) -> float:
@@ -81,8 +84,9 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int
             print(f"{told}. Ctrl-C ends it.", file=sys.stderr)
             if runs:
                 print(f"neural voice ({point}) on {runs.provider}: {runs.reason}", file=sys.stderr)
+            monitor = stack.enter_context(contextlib.closing(_monitor(choice.monitor, devices)))
             if choice.control.enabled:
-                stack.enter_context(remote_control(choice.control, session, values, devices, point))
+                stack.enter_context(remote_control(choice.control, session, values, devices, point, monitor))
             _watch(session, choice, line)
         except (KeyboardInterrupt, SystemExit):
             pass  # the usual way to end it
@@ -115,6 +119,17 @@ def _devices_of_host(choice: LiveChoice, stack: contextlib.ExitStack) -> tuple[D
         playback_id, heard_as = playback.id, playback.name
     devices = HostDevices(host, capture.id, playback_id, choice.rate_hz, choice.block_frames, microphone)
     return devices, f"{capture.name} -> {heard_as} ({host})"
+
+
+def _monitor(settings: MonitorSettings, devices: DeviceChoice) -> Monitor:
+    """Return the monitor as the settings ask for it. One that cannot be had is told on standard error."""
+    monitor = Monitor(devices.monitored, settings.level_db, settings.device)
+    if settings.on:
+        try:
+            monitor.set(on=True)
+        except DeviceError as error:
+            print(f"rtvc: no monitor: {error}", file=sys.stderr)
+    return monitor
 
 
 def _watch(session: LiveSession, choice: LiveChoice, line: StatusLine) -> None:
