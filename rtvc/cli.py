@@ -135,6 +135,9 @@ def _live_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="host, such as pipewire, pulse, jack, wasapi (best one present)")
     parser.add_argument("--rate", type=int, metavar="HZ", help="rate of the devices (48000)")
     parser.add_argument("--block", type=int, metavar="FRAMES", help="frames a block (256)")
+    parser.add_argument(
+        "--max-age", type=int, metavar="MS", help="how late sound may be beyond the voice's own delay (60; neural 80)"
+    )
     parser.add_argument("--no-virtual-mic", action="store_true", help="play to a device instead")
     parser.add_argument("--monitor", type=float, nargs="?", const=math.nan, metavar="LEVEL_DB",
                         help="hear the voice in the headphones too, so much louder than the call does (0)")  # fmt: skip
@@ -159,6 +162,7 @@ def _live(args: argparse.Namespace) -> int:
         "host": args.host,
         "rate_hz": args.rate,
         "block_frames": args.block,
+        "max_age_ms": args.max_age,
         "virtual_mic": False if args.no_virtual_mic else None,
         "seconds": args.seconds,
     }
@@ -167,6 +171,7 @@ def _live(args: argparse.Namespace) -> int:
     told = {"port": args.control_port, "bind": args.control_bind, "enabled": False if args.no_control else None}
     try:
         control = dataclasses.replace(settings.control, **{k: v for k, v in told.items() if v is not None})
+        dataclasses.replace(settings.audio, max_age_ms=args.max_age)
         monitor = _chosen_monitor(settings.monitor, args.monitor)
     except ValueError as error:
         raise ConfigError(str(error)) from None

@@ -23,8 +23,9 @@ from rtvc.audio.monitor import Monitor
 from rtvc.audio.virtual_mic import VirtualMicrophone
 from rtvc.config import Control, MonitorSettings, Settings
 from rtvc.engine.build import wants_neural
-from rtvc.engine.live import LiveSession, LiveStatus
+from rtvc.engine.live import LiveSession
 from rtvc.engine.network import CPU, choose_provider
+from rtvc.engine.status import LiveStatus
 from rtvc.progress import StatusLine, meter
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class LiveChoice:
     virtual_mic: bool = True
     rate_hz: int = 48_000
     block_frames: int = 256
+    max_age_ms: int | None = None
     seconds: float | None = None
     as_json: bool = False
     simulated: bool = False
@@ -77,7 +79,7 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int
         try:
             line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
             provider = runs.provider if runs else CPU
-            session = stack.enter_context(LiveSession(devices.open, values, point, provider))
+            session = stack.enter_context(LiveSession(devices.open, values, point, provider, choice.max_age_ms))
             line.show("")
             print(f"{told}. Ctrl-C ends it.", file=sys.stderr)
             if runs:
@@ -152,8 +154,9 @@ def _watch(session: LiveSession, choice: LiveChoice, line: StatusLine) -> None:
 def status_text(status: LiveStatus) -> str:
     """Return the status as one line."""
     trouble = f"  {status.engine_restarts} restarts" if status.engine_restarts else ""
-    trouble += "  DSP voice in place of the neural one" if status.neural == "failed" else ""
+    trouble += f"  {status.dropped_frames} frames dropped" if status.dropped_frames else ""
+    trouble += f"  {status.rung} ({status.rung_reason})" if status.rung_reason else ""
     return (
-        f"{latency_ms(status):5.1f} ms  in {meter(status.in_peak_dbfs)} out {meter(status.out_peak_dbfs)}  "
-        f"{status.xruns} xruns  load {status.load:.0%}{trouble}"
+        f"{latency_ms(status):5.1f} ms (age {status.age_ms:.0f})  in {meter(status.in_peak_dbfs)} "
+        f"out {meter(status.out_peak_dbfs)}  {status.xruns} xruns  load {status.load:.0%}{trouble}"
     )

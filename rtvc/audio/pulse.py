@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes as C
 import time
 
-from .backend import StallWatch, link_at
+from .backend import Lost, StallWatch, link_at
 from .link import (
     CAPTURE,
     CAPTURE_CHANNELS,
@@ -82,9 +82,14 @@ class PulseStreams:
         """Give the devices back."""
         self._client.close()
 
-    def failure(self) -> str | None:
+    def failure(self) -> Lost | None:
         """Return None while both streams run, else what was lost."""
-        return self._client.failure() or (self._watch.stalled() if self._watch else None)
+        if lost := self._client.failure():
+            return lost
+        stalled = self._watch.stalled() if self._watch else None
+        if stalled and (name := self._client.suspended()):
+            return Lost("device_taken", f"{name} was taken from us: the server has suspended it for another program")
+        return stalled
 
     def latency_ms(self) -> tuple[float, float] | None:
         """Return the server's latency of capture and playback, or None before it has measured them.

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from .backend import DeviceError
-from .pulse_server import PulseDevice, SampleSpec, libpulse, pulse_error
+from .backend import DeviceError, Lost, ServerError
+from .pulse_server import PulseDevice, PulseServer, SampleSpec, libpulse, pulse_error
 
 EARLY_REQUESTS, ADJUST_LATENCY = 0x4000, 0x2000
 UNSET = 0xFFFFFFFF
@@ -67,7 +67,7 @@ class PulseClient:
                 self._lib.pa_context_connect(self._context, None, _NO_AUTOSPAWN, None)
             state = self._after(_CONTEXT_CREATING, lambda: self._lib.pa_context_get_state(self._context))
             if state != _CONTEXT_READY:
-                raise DeviceError(f"no PulseAudio server: {pulse_error(self._context)}")
+                raise ServerError(f"no PulseAudio server: {pulse_error(self._context)}")
         except BaseException:
             self.close()
             raise
@@ -148,7 +148,7 @@ class PulseClient:
             if state not in creating:
                 return state
             if time.monotonic() > deadline:
-                raise DeviceError(f"the PulseAudio server did not answer within {_TIMEOUT_S:.0f} s")
+                raise ServerError(f"the PulseAudio server did not answer within {_TIMEOUT_S:.0f} s")
             time.sleep(0.002)
 
     def close(self) -> None:
@@ -170,15 +170,27 @@ class PulseClient:
         self._loop = self._context = C.c_void_p()
         self._streams = []
 
-    def failure(self) -> str | None:
+    def failure(self) -> Lost | None:
         """Return None while all streams are there, else what was lost."""
         with self._locked():
             if self._lib.pa_context_get_state(self._context) != _CONTEXT_READY:
-                return "the PulseAudio server went away"
+                return Lost("server_lost", "the PulseAudio server went away")
+            state = self._lib.pa_stream_get_state
+            ended = [stream for stream in self._streams if state(stream.handle) != _STREAM_READY]
+        if not ended:
+            return None
+        name = ended[0].name
+        if _is_there(ended[0]):
+            return Lost("device_taken", f"{name} was taken from us: another program ended our stream")
+        return Lost("device_lost", f"{name} went away")
+
+    def suspended(self) -> str:
+        """Return the name of a stream whose device the server has suspended, "" if there is none."""
+        with self._locked():
             for stream in self._streams:
-                if self._lib.pa_stream_get_state(stream.handle) != _STREAM_READY:
-                    return f"{stream.name} went away"
-        return None
+                if self._lib.pa_stream_is_suspended(stream.handle) > 0:
+                    return stream.name
+        return ""
 
     def latencies_ms(self) -> list[float] | None:
         """Return each stream's latency by the server, or None before it has measured all."""
@@ -191,6 +203,16 @@ class PulseClient:
                     return None
                 found.append(-latency_us.value * 1e-3 if negative.value else latency_us.value * 1e-3)
         return found
+
+
+def _is_there(stream: PulseStream) -> bool:
+    """Return whether the server still has that stream's device."""
+    try:
+        with PulseServer() as server:
+            devices = server.sources() if stream.kind == "source" else server.sinks()
+    except DeviceError:
+        return False
+    return any(device.name == stream.device for device in devices)
 
 
 def named(devices: list[PulseDevice], kind: str, name: str) -> PulseDevice:

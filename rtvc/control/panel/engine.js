@@ -9,7 +9,7 @@ const HEAVY_LOAD = 0.8;
 const MOST_EDGES = 10;
 
 const PERCENTILES = ["p50", "p95", "p99", "max"];
-const COUNTERS = ["xruns", "device_xruns", "engine_restarts", "block_max_ms", "drift_ppm", "clients"];
+const COUNTERS = ["xruns", "device_xruns", "engine_restarts", "block_max_ms", "drift_ppm", "clients", "age_ms", "rung"];
 
 /** Build the card; returns the function that puts its texts anew. */
 export function startEngine(session) {
@@ -69,8 +69,8 @@ function drawBody(view, store) {
   setText(view.big.querySelector("span"), t("engine.parts", { voice: shown(status.voice_delay_ms, 1), flight: shown(status.in_flight_ms, 1) }));
   for (const name of PERCENTILES) put(view, name, t(`engine.${name}`), shown(latency[name], 1));
   for (const name of COUNTERS) {
-    const value = stats[name] ?? status[name];
-    put(view, name, t(`engine.${name}`), shown(value, Number.isInteger(value) ? 0 : 1));
+    const value = status[name] ?? stats[name];
+    put(view, name, t(`engine.${name}`), name === "rung" ? t(`rung.${value}`) : shown(value, Number.isInteger(value) ? 0 : 1));
   }
   drawHistogram(view, latency);
 }
