@@ -78,9 +78,12 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from rtvc.audio.files import AudioFileError
     from rtvc.control.client import ControlError
     from rtvc.engine.network import NetworkError
+    from rtvc.engine.state import StateError
+    from rtvc.flight_bundle import BundleError
     from rtvc.train import TrainingError
 
-    return ConfigError, AudioFileError, ControlError, DeviceError, NetworkError, TrainingError
+    expected = ConfigError, AudioFileError, ControlError, DeviceError, NetworkError, TrainingError
+    return *expected, BundleError, StateError
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -408,6 +411,11 @@ COMMANDS = {
         "tokens for remote control, its documents, OSC and MIDI bridges",
         "  rtvc control token add phone\n  rtvc control docs\n  rtvc control osc\n  rtvc control midi",
         *_elsewhere("rtvc.control.commands"),
+    ),
+    "replay": Command(
+        "run what `rtvc ctl flight` or a crash saved once more, and say whether every bit is the same",
+        "  rtvc replay rtvc-flight-2026-07-01-120000.zip\n  rtvc replay flight.zip --out said-again.wav --json",
+        *_elsewhere("rtvc.replay"),
     ),
     "doctor": Command(
         "check this machine, say what is missing and which block size it can hold",

@@ -23,6 +23,10 @@ bypass = false           # whether clients may let the own voice through; if abs
 recordings = "/path"     # folder; your music folder if absent
 certificate = "/path"    # PEM files for TLS; made on demand if absent
 key = "/path"
+
+[flight]
+recorder = true          # keep the last minute in memory, for `rtvc ctl flight`
+crash_sound = false      # whether what is saved after a crash holds sound; its timings are saved in any case
 ```
 
 Every key may be absent. A key that does not exist, or a value out of range, is an error that says what is allowed.
@@ -110,6 +114,14 @@ class Control:
 
 
 @dataclass(frozen=True)
+class FlightSettings:
+    """What the flight recorder keeps in memory, and what a crash writes to disk without being asked."""
+
+    recorder: bool = True
+    crash_sound: bool = False
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings, each at its default where the file says nothing."""
 
@@ -117,13 +129,15 @@ class Settings:
     audio: Audio = field(default_factory=Audio)
     voice: Voice = field(default_factory=Voice)
     control: Control = field(default_factory=Control)
+    flight: FlightSettings = field(default_factory=FlightSettings)
 
 
-_TABLES: Mapping[str, type[Devices] | type[Audio] | type[Voice] | type[Control]] = {
+_TABLES: Mapping[str, type[Devices] | type[Audio] | type[Voice] | type[Control] | type[FlightSettings]] = {
     "devices": Devices,
     "audio": Audio,
     "voice": Voice,
     "control": Control,
+    "flight": FlightSettings,
 }
 _KINDS = {
     "str": (str, "text"),

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from rtvc.audio.devices import best_host, choose, list_devices
 from rtvc.audio.virtual_mic import VirtualMicrophone
-from rtvc.config import Control, Settings
+from rtvc.config import Control, FlightSettings, Settings
+from rtvc.crash_bundles import CrashBundles
 from rtvc.engine.build import wants_neural
 from rtvc.engine.live import LiveSession, LiveStatus
 from rtvc.engine.network import CPU, choose_provider
@@ -46,12 +47,13 @@ class LiveChoice:
     as_json: bool = False
     simulated: bool = False
     control: Control = field(default_factory=Control)
+    flight: FlightSettings = field(default_factory=FlightSettings)
 
 
 def choice_from(settings: Settings) -> LiveChoice:
     """Return what the settings ask for."""
     devices, audio = dataclasses.asdict(settings.devices), dataclasses.asdict(settings.audio)
-    return LiveChoice(**devices, **audio, control=settings.control)
+    return LiveChoice(**devices, **audio, control=settings.control, flight=settings.flight)
 
 
 def latency_ms(status: LiveStatus) -> float:
@@ -74,7 +76,9 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int
         try:
             line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
             provider = runs.provider if runs else CPU
-            session = stack.enter_context(LiveSession(devices.open, values, point, provider))
+            session = LiveSession(devices.open, values, point, provider, choice.flight.recorder)
+            session.engine_failed = CrashBundles(session, choice.flight.crash_sound).engine_failed
+            stack.enter_context(session)
             line.show("")
             print(f"{told}. Ctrl-C ends it.", file=sys.stderr)
             if runs:

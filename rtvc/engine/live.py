@@ -7,6 +7,7 @@ here touches samples, so a busy or stopped control process never disturbs the so
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from rtvc.kernels.ring import ring_fill, ring_skip
 
 from . import worker
 from .build import DEFAULT_POINT, wants_neural
+from .flight import FLIGHT_BYTES, FLIGHT_INT64, Flight, read_flight
 from .network import CPU
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
 from .process import engine_context
@@ -104,17 +106,21 @@ class LiveSession:
         values: NDArray[np.float64],
         point: str = DEFAULT_POINT,
         provider: str = CPU,
+        flight: bool = True,
     ) -> None:
         """open_streams opens both devices on the link it is given (see `rtvc.audio.backend`).
 
         It is called again after a device was lost, and may raise DeviceError while there is none. point and provider
-        are the neural voice's operating point and what runs it.
+        are the neural voice's operating point and what runs it. flight says whether there is a flight recorder.
         """
+        self.engine_failed: Callable[[str], None] = lambda reason: None  # told after each replacement
+        self._has_recorder = flight
         self._point, self._provider = point, provider
         self._open_streams = open_streams
         self._values = values.copy()
         self._context = engine_context()
         self._shared: list[_Shared] = []
+        self._flight: _Shared | None = None
         self._streams: Streams | None = None
         self._process: BaseProcess | None = None
         self._watch: threading.Thread | None = None
@@ -149,6 +155,8 @@ class LiveSession:
                     self._params = self._share(PARAM_BYTES, PARAM_INT64, np.int64)
                     self._stats = self._share(worker.STATS * 8, worker.STATS, np.float64)
                     self._taps = self._share(TAPS_BYTES, TAPS_INT64, np.int64)
+                    recorded = self._has_recorder and _has_room()
+                    self._flight = self._share(FLIGHT_BYTES, FLIGHT_INT64, np.int64) if recorded else None
                     self._state, self._message = "starting", ""
                     write_params(self._params.view, self._values)
                 self._streams = self._open_streams(self._link.view)
@@ -201,6 +209,11 @@ class LiveSession:
         """
         with self._lock:
             return taps_pop(self._taps.view, x, y) if self._shared else (0, 0)
+
+    def read_flight(self) -> Flight | None:
+        """Return a copy of the last minute from the flight recorder; None if nothing runs or there is no recorder."""
+        with self._lock:
+            return read_flight(self._flight.view) if self._shared and self._flight else None
 
     def reopen_devices(self) -> None:
         """Close the devices and call open_streams again, as after a loss; sound starts anew within about a second."""
@@ -262,6 +275,7 @@ class LiveSession:
             MAX_AGE_S,
             self._point,
             self._provider,
+            self._flight.memory.name if self._flight else "",
         )
         process = self._context.Process(target=worker.serve, args=(settings,), name="rtvc-engine", daemon=True)  # type: ignore[attr-defined]
         try:
@@ -310,7 +324,9 @@ class LiveSession:
                 elif lost := self._streams.failure() if self._streams else self._message or "the devices are closed":
                     self._replace_streams(lost)
                 elif self._engine_failed():
+                    reason = self._message
                     self._replace_engine()
+                    self.engine_failed(reason)
                 elif self._lacks_networks():
                     self._message = "the engine was replaced by one with the neural voice"
                     self._replace_engine()
@@ -378,6 +394,14 @@ class LiveSession:
         ring_skip(counters, ring_fill(counters))
         link[fields.PLAYBACK_STATE] = 0
         link[fields.CAPTURE : fields.CAPTURE + 16] = 0
+
+
+def _has_room() -> bool:
+    """Return whether shared memory has room for the flight recorder; where none can be told, it has."""
+    try:
+        return shutil.disk_usage("/dev/shm").free > FLIGHT_BYTES * 3 // 2
+    except OSError:
+        return True
 
 
 def _dbfs(peak: float) -> float:

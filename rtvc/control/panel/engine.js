@@ -16,18 +16,28 @@ export function startEngine(session) {
   const { store } = session;
   const view = build();
   byId("engine").append(view.empty, view.body);
+  byId("flight").addEventListener("click", () => saveFlight(session));
   let live = null;
   session.meters.add((meters) => (live = { ...meters, at: performance.now() }));
   const draw = () => {
     const running = isRunning(store.get("status")) && store.get("phase") === "open";
     view.empty.hidden = running;
     view.body.hidden = !running;
+    byId("flight").disabled = !running;
     setText(view.empty, t(store.get("phase") === "open" ? "engine.empty" : "engine.offline"));
     drawFacts(store, running, live);
     if (running) drawBody(view, store);
   };
   store.watch(["status", "stats", "phase"], draw);
   return draw;
+}
+
+/** Have the flight recorder's last minute saved where the program runs. */
+async function saveFlight(session) {
+  const saved = await session.act("SaveFlight");
+  if (!saved) return;
+  byId("flight-note").hidden = false;
+  setText(byId("flight-note"), t("flight.saved", { seconds: shown(saved.seconds, 0), path: saved.path }));
 }
 
 function build() {

@@ -180,6 +180,9 @@ export const english = {
   "engine.block_max_ms": "Slowest block, ms",
   "engine.drift_ppm": "Clock drift, ppm",
   "engine.clients": "Clients",
+  "flight.save": "Save the last minute",
+  "flight.save-long": "Saves what you said and what was heard in the last minute, with all timings, to find out what went wrong",
+  "flight.saved": "The last {seconds} s are in {path}",
   "engine.histogram": "How often each latency occurred: half under {p50} ms, 95 % under {p95} ms",
 
   "devices.title": "Devices",

@@ -180,6 +180,9 @@ export const chinese = {
   "engine.block_max_ms": "最慢块（毫秒）",
   "engine.drift_ppm": "时钟偏差（ppm）",
   "engine.clients": "客户端",
+  "flight.save": "保存最近一分钟",
+  "flight.save-long": "保存最近一分钟的输入、输出和全部计时数据，便于查找问题",
+  "flight.saved": "最近 {seconds} 秒已保存到 {path}",
   "engine.histogram": "延迟分布：一半低于 {p50} 毫秒，95 % 低于 {p95} 毫秒",
 
   "devices.title": "设备",
