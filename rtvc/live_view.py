@@ -142,7 +142,11 @@ def status_text(status: LiveStatus) -> str:
     """Return the status as one line."""
     trouble = f"  {status.engine_restarts} restarts" if status.engine_restarts else ""
     trouble += "  DSP voice in place of the neural one" if status.neural == "failed" else ""
+    measured = ""
+    if status.measured_confidence:
+        measured = f"  measured {status.measured_p50_ms:.1f} ms, p95 {status.measured_p95_ms:.1f} "
+        measured += f"({status.measured_confidence:.0%} sure)"
     return (
         f"{latency_ms(status):5.1f} ms  in {meter(status.in_peak_dbfs)} out {meter(status.out_peak_dbfs)}  "
-        f"{status.xruns} xruns  load {status.load:.0%}{trouble}"
+        f"{status.xruns} xruns  load {status.load:.0%}{measured}{trouble}"
     )

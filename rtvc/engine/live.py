@@ -25,6 +25,7 @@ from rtvc.kernels.ring import ring_fill, ring_skip
 
 from . import worker
 from .build import DEFAULT_POINT, wants_neural
+from .delay_meter import DelayMeter
 from .flight import FLIGHT_BYTES, FLIGHT_INT64, Flight, read_flight
 from .network import CPU
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
@@ -74,6 +75,9 @@ class LiveStatus:
     realtime: bool
     applied_rev: int
     applied_sample: int
+    measured_p50_ms: float = 0.0  # from device to device, by the sound itself (see `delay_meter`)
+    measured_p95_ms: float = 0.0
+    measured_confidence: float = 0.0  # 0 (there was no speech to measure) to 1
     message: str = ""
 
 
@@ -158,6 +162,7 @@ class LiveSession:
                     recorded = self._has_recorder and _has_room()
                     self._flight = self._share(FLIGHT_BYTES, FLIGHT_INT64, np.int64) if recorded else None
                     self._state, self._message = "starting", ""
+                    self._delay = DelayMeter()
                     write_params(self._params.view, self._values)
                 self._streams = self._open_streams(self._link.view)
                 self._start_engine()
@@ -252,6 +257,9 @@ class LiveSession:
             realtime=bool(stats[worker.STAT_REALTIME]),
             applied_rev=int(params[APPLIED_REV]),
             applied_sample=int(params[APPLIED_SAMPLE]),
+            measured_p50_ms=self._delay.reading.p50_ms,
+            measured_p95_ms=self._delay.reading.p95_ms,
+            measured_confidence=self._delay.reading.confidence,
             message=self._message,
         )
 
@@ -332,9 +340,17 @@ class LiveSession:
                     self._replace_engine()
                 elif self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING:
                     self._state, self._message = "running", ""
+                    self._measure_delay()
         except BaseException as error:
             self._state, self._message = "failed", f"nobody watches over the session any more: {error}"
             raise
+
+    def _measure_delay(self) -> None:
+        if self._flight:
+            stats = self._stats.view
+            outside_ms = float(stats[worker.STAT_VOICE_DELAY_MS] - stats[worker.STAT_ENGINE_DELAY_MS])
+            streams = self._streams
+            self._delay.look(self._flight.view, outside_ms + sum((streams.latency_ms() if streams else None) or ()))
 
     def _engine_failed(self) -> bool:
         if not self._process or not self._process.is_alive():

@@ -54,7 +54,8 @@ STATE_WARMING, STATE_RUNNING = 1, 2
     STAT_TARGET_MS,
     STAT_VOICE_DELAY_MS,
     STAT_NEURAL,
-) = range(16)
+    STAT_ENGINE_DELAY_MS,
+) = range(17)
 STATS = 32
 NEURAL_NONE, NEURAL_SPEAKS, NEURAL_FAILED = range(3)  # values of STAT_NEURAL
 
@@ -235,7 +236,7 @@ class _Server:
         stats, pump = self._stats, self._pump
         stats[STAT_IN_FLIGHT_MS] = 1e3 * pump.in_flight_s
         stats[STAT_TARGET_MS] = 1e3 * pump.target_s()
-        stats[STAT_VOICE_DELAY_MS] = 1e3 * pump.delay_s
+        stats[STAT_VOICE_DELAY_MS], stats[STAT_ENGINE_DELAY_MS] = 1e3 * pump.delay_s, self._engine.delay_ms
         stats[STAT_DRIFT_PPM] = 1e6 * pump.drift.correction
         stats[STAT_LOAD] = load
         stats[STAT_BLOCK_MAX_MS] = 1e3 * self._block_s

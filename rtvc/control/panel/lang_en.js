@@ -170,6 +170,7 @@ export const english = {
   "engine.empty": "Figures come when the engine runs.",
   "engine.offline": "Figures come when the connection is back.",
   "engine.parts": "{voice} in the voice, {flight} under way",
+  "engine.measured": "Measured by your voice: {p50} ms, 95 % under {p95} ms ({sure} % sure)",
   "engine.p50": "median",
   "engine.p95": "95 %",
   "engine.p99": "99 %",
