@@ -2,24 +2,25 @@
 bit for bit as the first would have.
 
 The objects of the engine are walked: every array (each piece of memory once, by the array that owns it) and every
-number or text, named by the attributes that lead there. Arrays that are as in an engine that has just been made
-are left out: the fresh engine has them already. What is not ours, such as a session of onnxruntime, holds no sound
-and is not walked. Taking a state makes small Python objects, so the engine does it between blocks.
+value (a number, a text, or what holds only such), named by the attributes that lead there. Arrays that are as in an
+engine that has just been made are left out: the fresh engine has them already. What is not ours, such as a session
+of onnxruntime, holds no sound and is not walked. Taking a state makes small Python objects, so the engine does it
+between blocks.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Engine
-from .voice import TICK_FRAMES
 
 Arrays = dict[str, NDArray[Any]]
+Place = tuple[Any, Any]  # owner, and the name of an attribute or a key
 
 _BITS = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 
@@ -59,12 +60,15 @@ def restore(engine: Engine, table: Mapping[str, Any], data: bytes) -> None:
     """
     fresh = FreshState(engine).arrays
     kept = _unpacked(table, data)
-    if table["sample"] > 0:
-        engine.set(kept.get("_values", fresh["_values"]))
-        silence = np.zeros(TICK_FRAMES, np.float32)
-        engine.process(silence, silence.copy())  # makes what exists only once something has sounded
+    values = {path: _from_plain(value) for path, value in table["values"].items()}
     walk = _Walk(engine)
-    if missing := sorted(kept.keys() - walk.arrays.keys()) + sorted(table["values"].keys() ^ walk.places.keys()):
+    for voice in walk.voices:
+        voice.tick(kept.get("_values", fresh["_values"]))  # makes what exists only once a voice was chosen
+    walk = _Walk(engine)
+    for path in [path for path, value in values.items() if value is None and path in walk.objects]:
+        _write(*walk.objects[path], None)  # which was not so there
+    walk = _Walk(engine)
+    if missing := sorted(kept.keys() - walk.arrays.keys()) + sorted(values.keys() ^ walk.places.keys()):
         raise StateError(f"{missing[0]}: only one of the recorded engine and this one has it")
     for path, array in walk.arrays.items():
         source = kept.get(path, fresh.get(path))
@@ -72,11 +76,10 @@ def restore(engine: Engine, table: Mapping[str, Any], data: bytes) -> None:
             raise StateError(f"{path}: this engine has {array.dtype}{list(array.shape)}, the recorded one has not")
         if not _same(array, source):
             array[...] = source
-    for path, (owner, name) in walk.places.items():
-        value = _from_plain(table["values"][path])
-        now = _read(owner, name)
-        if type(now) is not type(value) or now != value:
-            _write(owner, name, value)
+    for path, place in walk.places.items():
+        now = _read(*place)
+        if type(now) is not type(values[path]) or now != values[path]:
+            _write(*place, values[path])
 
 
 def _unpacked(table: Mapping[str, Any], data: bytes) -> Arrays:
@@ -95,15 +98,17 @@ def _unpacked(table: Mapping[str, Any], data: bytes) -> Arrays:
 
 
 class _Walk:
-    """What the engine consists of: `arrays` by path, and `places` of numbers and texts: owner and name, by path."""
+    """What the engine consists of, by path: arrays, and owner and name of values and of objects of ours."""
 
     def __init__(self, engine: Engine) -> None:
         self.arrays: Arrays = {}
-        self.places: dict[str, tuple[Any, Any]] = {}
+        self.places: dict[str, Place] = {}
+        self.objects: dict[str, Place] = {}
+        self.voices: list[Any] = []
         self._seen: set[int] = set()
         self._visit_all(engine, "", vars(engine).items())
 
-    def _visit_all(self, owner: Any, prefix: str, members: Any) -> None:
+    def _visit_all(self, owner: Any, prefix: str, members: Iterable[tuple[Any, Any]]) -> None:
         for name, value in members:
             path = f"{prefix}.{name}" if prefix else str(name)
             if isinstance(value, np.ndarray):
@@ -111,14 +116,19 @@ class _Walk:
             elif _is_value(value):
                 if not isinstance(owner, tuple):
                     self.places[path] = owner, name
-            elif id(value) not in self._seen:
-                self._seen.add(id(value))
-                if isinstance(value, list | tuple):
-                    self._visit_all(value, path, enumerate(value))
-                elif isinstance(value, dict):
-                    self._visit_all(value, path, value.items())
-                elif type(value).__module__.startswith("rtvc.") and hasattr(value, "__dict__"):
-                    self._visit_all(value, path, vars(value).items())
+            elif isinstance(value, list | tuple):
+                self._visit_once(value, path, enumerate(value))
+            elif isinstance(value, dict):
+                self._visit_once(value, path, value.items())
+            elif type(value).__module__.startswith("rtvc.") and hasattr(value, "__dict__"):
+                self.objects[path] = owner, name
+                self._visit_once(value, path, vars(value).items())
+
+    def _visit_once(self, value: Any, path: str, members: Iterable[tuple[Any, Any]]) -> None:
+        if id(value) not in self._seen:
+            self._seen.add(id(value))
+            self.voices += [value] if hasattr(value, "tick") else []
+            self._visit_all(value, path, members)
 
     def _add(self, path: str, array: NDArray[Any]) -> None:
         while isinstance(array.base, np.ndarray):
@@ -129,9 +139,16 @@ class _Walk:
 
 
 def _is_value(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return bool(value) and all(isinstance(item, bool | int | float | str) for item in value)
-    return value is None or isinstance(value, bool | int | float | str | np.generic)
+    """Return whether value is a number or text, or holds nothing else."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | set | tuple):
+        return all(map(_is_plain, value))
+    return _is_plain(value) or isinstance(value, np.generic)
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _same(a: NDArray[Any], b: NDArray[Any] | None) -> bool:
@@ -158,13 +175,18 @@ def _write(owner: Any, name: Any, value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number or text as JSON has it, with its exact type."""
+    """Return a value as JSON has it, with its exact type."""
     if isinstance(value, np.generic):
         return {"numpy": value.dtype.str, "value": value.item()}
-    return {"tuple": list(value)} if isinstance(value, tuple) else value
+    if isinstance(value, dict):
+        return {"dict": list(value.items())}
+    return {type(value).__name__: list(value)} if isinstance(value, list | set | tuple) else value
 
 
 def _from_plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return tuple(value["tuple"]) if "tuple" in value else np.dtype(value["numpy"]).type(value["value"])
-    return value
+    if not isinstance(value, dict):
+        return value
+    if "numpy" in value:
+        return np.dtype(value["numpy"]).type(value["value"])
+    ((kind, items),) = value.items()
+    return {"dict": dict, "list": list, "set": set, "tuple": tuple}[kind](items)
