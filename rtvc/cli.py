@@ -318,13 +318,26 @@ def _config(args: argparse.Namespace) -> int:
 
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=3.0, metavar="N", help="test each block size this long (3)")
+    parser.add_argument("--loopback", action="store_true", help="measure the delay with bursts, on Linux (15 s more)")
+    parser.add_argument("--soak", action="store_true", help="search the smallest block that holds under load, drift, "
+                        "stalls and unplugging, with the sound chosen below, and save it in the settings")  # fmt: skip
+    parser.add_argument("--minutes", type=float, default=1.0, metavar="N", help="with --soak: about how long (1)")
+    parser.add_argument("--picture", type=Path, default=Path("rtvc-soak.png"), metavar="PNG",
+                        help="with --soak: where its histograms go (./rtvc-soak.png)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    if args.soak:
+        from rtvc.soak_report import run_soak
+        from rtvc.sound_arguments import chosen_point, chosen_sound
+
+        if not 0.1 <= args.minutes <= 600:
+            raise ConfigError(f"--minutes {args.minutes:g}: must lie in 0.1..600")
+        return run_soak(args.minutes, chosen_sound(args), chosen_point(args), args.picture, args.json)
     from rtvc.doctor import examine
 
-    return examine(args.seconds, args.json)
+    return examine(args.seconds, args.json, args.loopback)
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -419,9 +432,10 @@ COMMANDS = {
     ),
     "doctor": Command(
         "check this machine, say what is missing and which block size it can hold",
-        "  rtvc doctor\n  rtvc doctor --json",
+        "  rtvc doctor\n  rtvc doctor --json\n  rtvc doctor --loopback\n  rtvc doctor --soak --voice emma --minutes 5",
         _doctor_arguments,
         _doctor,
+        sound=True,
     ),
     "train": Command(
         "train the neural voice: data, alignment, networks, weights (needs the extra `train`)",

@@ -207,6 +207,32 @@ def settings_toml(settings: Settings) -> str:
     return "\n\n".join(tables) + "\n"
 
 
+def save_setting(table: str, key: str, value: TomlValue, path: Path | None = None) -> Path:
+    """Put one setting into the settings file, all else in it as it is; return the file's path.
+
+    Raises ConfigError if the file cannot be read or written.
+    """
+    path = config_path() if path is None else path
+    lines = path.read_text("utf-8").splitlines() if load_settings(path) and path.exists() else []
+    line = f"{key} = {toml_value(value)}"
+    headers = [i for i, text in enumerate(lines) if text.split("#")[0].strip() == f"[{table}]"]
+    if not headers:
+        lines += [*([""] if lines else []), f"[{table}]", line]
+    else:
+        begin = headers[0] + 1
+        end = next((i for i in range(begin, len(lines)) if lines[i].lstrip().startswith("[")), len(lines))
+        same = [i for i in range(begin, end) if lines[i].split("=")[0].strip().strip("\"'") == key]
+        if same:
+            _, mark, comment = lines[same[0]].partition("#")
+            lines[same[0]] = f"{line}  {mark}{comment}".rstrip()
+        else:
+            lines.insert(begin, line)
+    text = "\n".join(lines) + "\n"
+    tomllib.loads(text)
+    write_text_atomically(path, text)
+    return path
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the content of a TOML file. Raises ConfigError naming the file, the line and the fault."""
     try:

@@ -42,9 +42,7 @@ def test_it_says_how_sure_it_is() -> None:
     assert not Loopback("pulse", 256, 1, (20.0,), 20.0).sure
 
 
-def test_on_a_real_server_it_hears_the_delay(
-    sound_server: rig.Server, inside: Callable[[rig.Server], None]
-) -> None:
+def test_on_a_real_server_it_hears_the_delay(sound_server: rig.Server, inside: Callable[[rig.Server], None]) -> None:
     inside(sound_server)
     found = measure_loopback(6)
     assert len(found.late_ms) >= 5
