@@ -213,7 +213,8 @@ def save_setting(table: str, key: str, value: TomlValue, path: Path | None = Non
     Raises ConfigError if the file cannot be read or written.
     """
     path = config_path() if path is None else path
-    lines = path.read_text("utf-8").splitlines() if load_settings(path) and path.exists() else []
+    load_settings(path)
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
     line = f"{key} = {toml_value(value)}"
     headers = [i for i, text in enumerate(lines) if text.split("#")[0].strip() == f"[{table}]"]
     if not headers:
@@ -227,9 +228,7 @@ def save_setting(table: str, key: str, value: TomlValue, path: Path | None = Non
             lines[same[0]] = f"{line}  {mark}{comment}".rstrip()
         else:
             lines.insert(begin, line)
-    text = "\n".join(lines) + "\n"
-    tomllib.loads(text)
-    write_text_atomically(path, text)
+    write_text_atomically(path, "\n".join(lines) + "\n")
     return path
 
 
