@@ -21,8 +21,8 @@ from bench.report import Report, arguments
 from rtvc.audio import link as fields
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
 from rtvc.engine.engine import Engine
-from rtvc.engine.live import MAX_AGE_S, TWO_CLOCKS_MARGIN_S
-from rtvc.engine.pump import Pump
+from rtvc.engine.live import TWO_CLOCKS_MARGIN_S
+from rtvc.engine.pump import DSP_MAX_AGE_S, Pump
 from rtvc.engine.worker import POLL_S
 from rtvc.voices.presets import find_preset
 
@@ -83,7 +83,7 @@ def run(report: Report, ppm: float, jitter_ms: float, seconds: float, real_engin
     playback = SimulatedClock(RATE_HZ, -ppm / 2, jitter_ms, block_frames=BLOCK_FRAMES)
     devices = Devices(link, capture, playback)
     engine = Engine(RATE_HZ, find_preset("natural").vector()) if real_engine else cast("Engine", PassThrough())
-    pump = Pump(link, engine, TWO_CLOCKS_MARGIN_S, MAX_AGE_S, one_clock=False)
+    pump = Pump(link, engine, TWO_CLOCKS_MARGIN_S, DSP_MAX_AGE_S, one_clock=False)
     late = np.random.default_rng(1)
     seen = []
     now_s = 0.0

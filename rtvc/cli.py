@@ -138,6 +138,9 @@ def _live_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="host, such as pipewire, pulse, jack, wasapi (best one present)")
     parser.add_argument("--rate", type=int, metavar="HZ", help="rate of the devices (48000)")
     parser.add_argument("--block", type=int, metavar="FRAMES", help="frames a block (256)")
+    parser.add_argument(
+        "--max-age", type=int, metavar="MS", help="how late sound may be beyond the voice's own delay (60; neural 80)"
+    )
     parser.add_argument("--no-virtual-mic", action="store_true", help="play to a device instead")
     parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")
     parser.add_argument("--json", action="store_true", help="print the status once a second, a JSON object a line")
@@ -160,6 +163,7 @@ def _live(args: argparse.Namespace) -> int:
         "host": args.host,
         "rate_hz": args.rate,
         "block_frames": args.block,
+        "max_age_ms": args.max_age,
         "virtual_mic": False if args.no_virtual_mic else None,
         "seconds": args.seconds,
     }
@@ -168,6 +172,7 @@ def _live(args: argparse.Namespace) -> int:
     told = {"port": args.control_port, "bind": args.control_bind, "enabled": False if args.no_control else None}
     try:
         control = dataclasses.replace(settings.control, **{k: v for k, v in told.items() if v is not None})
+        dataclasses.replace(settings.audio, max_age_ms=args.max_age)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     choice = dataclasses.replace(

@@ -10,6 +10,7 @@ virtual_mic = true
 [audio]
 rate_hz = 48000
 block_frames = 256
+max_age_ms = 60          # how late sound may be beyond the voice's own delay; 60, or 80 for a neural voice, if absent
 
 [voice]
 preset = "feminine"
@@ -48,6 +49,7 @@ import platformdirs
 
 RATES_HZ = (8_000, 192_000)
 BLOCKS_FRAMES = (16, 8_192)
+MAX_AGES_MS = (20, 250)
 PORTS = (0, 65_535)
 
 TomlValue = str | bool | int | float
@@ -73,13 +75,15 @@ class Audio:
 
     rate_hz: int = 48_000
     block_frames: int = 256
+    max_age_ms: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, (low, high) in (
             ("audio.rate_hz", self.rate_hz, RATES_HZ),
             ("audio.block_frames", self.block_frames, BLOCKS_FRAMES),
+            ("audio.max_age_ms", self.max_age_ms, MAX_AGES_MS),
         ):
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ValueError(f"{name} = {value}: must lie in {low}..{high}")
 
 
@@ -143,6 +147,7 @@ _KINDS = {
     "str": (str, "text"),
     "str | None": (str, "text"),
     "int": (int, "a whole number"),
+    "int | None": (int, "a whole number"),
     "bool": (bool, "true or false"),
     "bool | None": (bool, "true or false"),
 }

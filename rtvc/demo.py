@@ -25,7 +25,8 @@ from rtvc.audio.files import AudioFileError, AudioReader, AudioWriter
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
 from rtvc.config import load_settings, write_text_atomically
 from rtvc.engine.build import build_engine
-from rtvc.engine.live import LiveSession, LiveStatus
+from rtvc.engine.live import LiveSession
+from rtvc.engine.status import LiveStatus
 from rtvc.engine.voice import ENGINE_RATE_HZ
 from rtvc.kernels.resample import resample, resample_max_output, resampler_state
 from rtvc.progress import StatusLine, bar

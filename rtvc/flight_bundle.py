@@ -3,7 +3,7 @@
     flight.json            what, when and why; versions and processor; the names of all columns; the engine's states
     heard.wav, said.wav    float32, so bit for bit; other programs can play them
     state-N.bin            the arrays of state N
-    params.npy, blocks.npy int64 tables as in `rtvc.engine.flight`
+    inputs.npy, blocks.npy int64 tables as in `rtvc.engine.flight`
 
 Without sound (a crash that nobody asked to have recorded) heard, said and states are left out: states hold sound too.
 A bundle is JSON, plain arrays and samples, and none of it is code; but a state goes into the engine as it is, so replay
@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from rtvc import __version__
 from rtvc.config import write_atomically
-from rtvc.engine.flight import BLOCK_COLUMNS, PARAM_COLUMNS, Flight, RecordedState
+from rtvc.engine.flight import BLOCK_COLUMNS, INPUT_COLUMNS, PARAMS_SET, RUNG_LIMITED, Flight, RecordedState
+from rtvc.engine.ladder import RUNGS
 from rtvc.engine.params import PARAMS
 from rtvc.engine.voice import ENGINE_RATE_HZ
 
@@ -89,7 +90,7 @@ def write_bundle(path: Path, flight: Flight, reason: str, status: Mapping[str, A
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         file.writestr("flight.json", json.dumps(about))
-        file.writestr("params.npy", _npy(flight.params))
+        file.writestr("inputs.npy", _npy(flight.inputs))
         file.writestr("blocks.npy", _npy(flight.blocks))
         if sound:
             file.writestr("heard.wav", _wav(flight.x))
@@ -137,13 +138,15 @@ def _read(path: Path, file: zipfile.ZipFile) -> Bundle:
     begin = int(about["begin"])
     if len(y) > len(x) or any(not begin <= state.frame <= begin + len(x) for state in states):
         raise BundleError(f"{path}: is damaged: its frames do not fit together")
-    params = _read_table(file, "params.npy", PARAM_COLUMNS)
+    inputs = _read_table(file, "inputs.npy", INPUT_COLUMNS)
     low, high = (np.array([getattr(param, side) for param in PARAMS.values()]) for side in ("minimum", "maximum"))
-    values = np.ascontiguousarray(params[:, 3:]).view(np.float64)
-    if not ((values >= low) & (values <= high)).all() or (np.diff(params[:, 0]) < 0).any():
-        raise BundleError(f"{path}: is damaged: its parameters are out of range or order")
+    values = np.ascontiguousarray(inputs[inputs[:, 1] == PARAMS_SET, 4:]).view(np.float64)
+    rungs = inputs[inputs[:, 1] == RUNG_LIMITED, 2:4]
+    known = np.isin(inputs[:, 1], (PARAMS_SET, RUNG_LIMITED)).all() and np.isin(rungs, range(len(RUNGS))).all()
+    if not known or not ((values >= low) & (values <= high)).all() or (np.diff(inputs[:, 0]) < 0).any():
+        raise BundleError(f"{path}: is damaged: what the engine was told is out of range or order")
     blocks = _read_table(file, "blocks.npy", len(BLOCK_COLUMNS))
-    return Bundle(about, Flight(begin, x, y, params, blocks, tuple(states)))
+    return Bundle(about, Flight(begin, x, y, inputs, blocks, tuple(states)))
 
 
 def _wav(x: NDArray[np.float32]) -> bytes:

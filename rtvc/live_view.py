@@ -22,8 +22,9 @@ from rtvc.audio.virtual_mic import VirtualMicrophone
 from rtvc.config import Control, FlightSettings, Settings
 from rtvc.crash_bundles import CrashBundles
 from rtvc.engine.build import wants_neural
-from rtvc.engine.live import LiveSession, LiveStatus
+from rtvc.engine.live import LiveSession
 from rtvc.engine.network import CPU, choose_provider
+from rtvc.engine.status import LiveStatus
 from rtvc.progress import StatusLine, meter
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class LiveChoice:
     virtual_mic: bool = True
     rate_hz: int = 48_000
     block_frames: int = 256
+    max_age_ms: int | None = None
     seconds: float | None = None
     as_json: bool = False
     simulated: bool = False
@@ -76,7 +78,7 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int
         try:
             line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
             provider = runs.provider if runs else CPU
-            session = LiveSession(devices.open, values, point, provider, choice.flight.recorder)
+            session = LiveSession(devices.open, values, point, provider, choice.max_age_ms, choice.flight.recorder)
             session.engine_failed = CrashBundles(session, choice.flight.crash_sound).engine_failed
             stack.enter_context(session)
             line.show("")
@@ -141,12 +143,13 @@ def _watch(session: LiveSession, choice: LiveChoice, line: StatusLine) -> None:
 def status_text(status: LiveStatus) -> str:
     """Return the status as one line."""
     trouble = f"  {status.engine_restarts} restarts" if status.engine_restarts else ""
-    trouble += "  DSP voice in place of the neural one" if status.neural == "failed" else ""
+    trouble += f"  {status.dropped_frames} frames dropped" if status.dropped_frames else ""
+    trouble += f"  {status.rung} ({status.rung_reason})" if status.rung_reason else ""
     measured = ""
     if status.measured_confidence:
         measured = f"  measured {status.measured_p50_ms:.1f} ms, p95 {status.measured_p95_ms:.1f} "
         measured += f"({status.measured_confidence:.0%} sure)"
     return (
-        f"{latency_ms(status):5.1f} ms  in {meter(status.in_peak_dbfs)} out {meter(status.out_peak_dbfs)}  "
-        f"{status.xruns} xruns  load {status.load:.0%}{measured}{trouble}"
+        f"{latency_ms(status):5.1f} ms (age {status.age_ms:.0f})  in {meter(status.in_peak_dbfs)} "
+        f"out {meter(status.out_peak_dbfs)}  {status.xruns} xruns  load {status.load:.0%}{measured}{trouble}"
     )

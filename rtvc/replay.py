@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.audio.files import AudioWriter
-from rtvc.engine.flight import BLOCK_COLUMNS, Flight
+from rtvc.engine.flight import BLOCK_COLUMNS, PARAMS_SET, Flight
 from rtvc.engine.replay import Replayed, replay
 from rtvc.engine.voice import ENGINE_RATE_HZ
 from rtvc.flight_bundle import Bundle, BundleError, machine, read_bundle
@@ -62,7 +62,7 @@ def facts(bundle: Bundle) -> dict[str, Any]:
         "heard_s": round(about["heard"] / ENGINE_RATE_HZ, 3),
         "said_s": round(about["said"] / ENGINE_RATE_HZ, 3),
         "states": len(about["states"]),
-        "changes": len(flight.params),
+        "changes": int(np.count_nonzero(flight.inputs[:, 1] == PARAMS_SET)),
         "blocks": len(flight.blocks),
         "block_ms": _spread(flight, "took_ns", 1e-6),
         "in_flight_ms": _spread(flight, "in_flight_us", 1e-3),

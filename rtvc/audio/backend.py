@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import time
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,24 @@ class DeviceError(RuntimeError):
     """A device cannot be opened, or was lost; the message names it and says what to do."""
 
 
+class ServerError(DeviceError):
+    """The sound server does not answer."""
+
+
 Kind = Literal["capture", "playback"]
+Fault = Literal["device_lost", "device_silent", "device_taken", "server_lost", "rate_changed"]
+
+
+class Lost(str):
+    """One sentence that says what was lost, with the fault's name in `fault`."""
+
+    fault: Fault
+
+    def __new__(cls, fault: Fault, sentence: str) -> Self:
+        """Return sentence as a loss of that kind."""
+        lost = super().__new__(cls, sentence)
+        lost.fault = fault
+        return lost
 
 
 @dataclass(frozen=True)
@@ -59,8 +76,8 @@ class Streams(Protocol):
     def close(self) -> None:
         """Give the devices back, also after a failure. May be called twice."""
 
-    def failure(self) -> str | None:
-        """Return None while both streams run, else one sentence: what was lost."""
+    def failure(self) -> Lost | None:
+        """Return None while both streams run, else what was lost."""
 
     def latency_ms(self) -> tuple[float, float] | None:
         """Return the host's (capture, playback) latency, or None where it does not know."""
@@ -112,7 +129,7 @@ class StallWatch:
         self._started_s = time.perf_counter()
         self._callbacks_before = [read_clock(link, side)[2] for side in (CAPTURE, PLAYBACK)]
 
-    def stalled(self) -> str | None:
+    def stalled(self) -> Lost | None:
         """Return which side has not called back for too long, or None."""
         now_s = time.perf_counter()
         sides = zip(("capture", "playback"), (CAPTURE, PLAYBACK), self._callbacks_before, strict=True)
@@ -123,5 +140,5 @@ class StallWatch:
             else:
                 silent_s, limit_s = now_s - time_ns * 1e-9, self._limit_s
             if silent_s > limit_s:
-                return f"the {name} device has not called back for {silent_s:.1f} s"
+                return Lost("device_silent", f"the {name} device has not called back for {silent_s:.1f} s")
         return None

@@ -20,7 +20,7 @@ import subprocess
 
 import numpy as np
 
-from .backend import DeviceError, StallWatch, link_at
+from .backend import DeviceError, Lost, ServerError, StallWatch, link_at
 from .link import CAPTURE_CHANNELS, CAPTURE_RATE_HZ, PLAYBACK_CHANNELS, PLAYBACK_RATE_HZ
 
 _AUDIO = b"32 bit float mono audio"
@@ -97,7 +97,7 @@ class JackClient:
         name = name or f"rtvc-{os.getpid()}-{next(_serial)}"  # PipeWire would not make it unique
         self.handle = C.c_void_p(self._lib.jack_client_open(name.encode(), _NO_START_SERVER, None))
         if not self.handle:
-            raise DeviceError(f"no {host} server answers: is it running for this user?")
+            raise ServerError(f"no {host} server answers: is it running for this user?")
         self.name = self._lib.jack_get_client_name(self.handle).decode()
 
     def __enter__(self) -> JackClient:
@@ -163,7 +163,7 @@ def _pw_link(*arguments: str) -> str:
     except FileNotFoundError as error:
         raise DeviceError("pw-link is missing: apt-get install pipewire-bin") from error
     except subprocess.TimeoutExpired as error:
-        raise DeviceError("PipeWire does not answer") from error
+        raise ServerError("PipeWire does not answer") from error
     if done.returncode != 0:
         raise DeviceError(f"pw-link {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
@@ -244,16 +244,29 @@ class JackStreams:
         self._watch = None
         self._client.close()
 
-    def failure(self) -> str | None:
+    def failure(self) -> Lost | None:
         """Return None while both devices are connected and call back, else what was lost."""
+        host = self._client.host
         if self._shutdown[0]:
-            return f"the {self._client.host} server went away"
+            return Lost("server_lost", f"the {host} server went away")
         if self._watch is None:
             return None
+        rate_hz = int(self._link[PLAYBACK_RATE_HZ])
+        if self._client.rate_hz() != rate_hz:
+            return Lost(
+                "rate_changed", f"the {host} server changed its rate from {rate_hz} to {self._client.rate_hz()} Hz"
+            )
         for device, ports in zip(self._devices, (self._inputs, [self._output]), strict=True):
             if not any(self._lib.jack_port_connected(C.c_void_p(port)) for port in ports):
-                return f"{device} went away"
+                return self._unplugged(device, output=ports is self._inputs)
         return self._watch.stalled()
+
+    def _unplugged(self, device: str, *, output: bool) -> Lost:
+        try:
+            self._client.device_ports(device, output=output)
+        except DeviceError:
+            return Lost("device_lost", f"{device} went away")
+        return Lost("device_taken", f"{device} was taken from us: another program undid our connection")
 
     def latency_ms(self) -> tuple[float, float] | None:
         """Return the graph's latency of capture and playback on jackd; PipeWire does not know it."""

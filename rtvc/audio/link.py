@@ -8,7 +8,8 @@ PLAYBACK_*; the engine owns ENGINE_*; the control process writes the settings on
 Every callback publishes "frames so far, at this time" under a seqlock, so the engine can see both clocks.
 When the engine does not deliver, playback counts it, sinks to silence within FADE_FRAMES, and fades in again once
 PLAYBACK_PRIME frames wait; what has not sunk by then goes on sinking under the fade. It never plays the captured voice.
-When the engine has ended, the very next callback does the same and throws away what still waits.
+When the engine has ended, the very next callback does the same and throws away what still waits; so does the first
+one of a device that stood still for longer than STALE_NS, for what waited there is too old to be heard.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rtvc.kernels.ring import ring_fill, ring_pop, ring_push, ring_skip
 
 CAPACITY = 1 << 16  # frames in each ring: 1.37 s at 48 kHz, 0.34 s at 192 kHz
 FADE_FRAMES = 96  # 2 ms at 48 kHz
+STALE_NS = 100_000_000  # beyond a device's own block
 
 # int64 fields. Rings' counters fill whole cache lines of their own.
 CAPTURE_RING = 0
@@ -144,7 +146,9 @@ def link_playback(link: NDArray[np.int64], y: NDArray[np.float32], frames: int, 
     tail = link[TAIL : TAIL + 1].view(np.float32)
     value = tail[0]
     waiting = ring_fill(counters)
-    if load_acquire(link, ENGINE_GUARD) & GUARD_ENDED:
+    since_ns = now_ns - link[PLAYBACK + CLOCK_TIME_NS] if link[PLAYBACK + CLOCK_CALLBACKS] > 0 else 0
+    stale = since_ns > STALE_NS + frames * 1_000_000_000 // max(1, link[PLAYBACK_RATE_HZ])
+    if stale or load_acquire(link, ENGINE_GUARD) & GUARD_ENDED:
         ring_skip(counters, waiting)
         waiting = 0
     if link[PLAYBACK_STATE] == 0 and waiting >= frames + link[PLAYBACK_PRIME]:

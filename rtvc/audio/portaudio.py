@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from . import callbacks
-from .backend import Device, DeviceError, Kind, StallWatch, link_at
+from .backend import Device, DeviceError, Kind, Lost, StallWatch, link_at
 from .link import CAPTURE_CHANNELS, CAPTURE_RATE_HZ, PLAYBACK_CHANNELS, PLAYBACK_RATE_HZ
 
 _HOST_API = {
@@ -169,13 +169,13 @@ class PortAudioStreams:
             stream.close(ignore_errors=True)
         self._streams = []
 
-    def failure(self) -> str | None:
+    def failure(self) -> Lost | None:
         """Return None while the streams run, else what was lost."""
         if self._watch is None:
             return None
         for stream, name in self._streams:
             if not stream.active:
-                return f"{name} went away"
+                return Lost("device_lost", f"{name} went away")
         return self._watch.stalled()
 
     def latency_ms(self) -> tuple[float, float] | None:

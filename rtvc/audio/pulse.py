@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from .backend import DeviceError, StallWatch, link_at
+from .backend import DeviceError, Lost, ServerError, StallWatch, link_at
 from .link import (
     CAPTURE,
     CAPTURE_CHANNELS,
@@ -97,7 +97,7 @@ class PulseStreams:
             self._lib.pa_context_connect(self._context, None, _NO_AUTOSPAWN, None)
         state = self._after(_CONTEXT_CREATING, lambda: self._lib.pa_context_get_state(self._context))
         if state != _CONTEXT_READY:
-            raise DeviceError(f"no PulseAudio server: {pulse_error(self._context)}")
+            raise ServerError(f"no PulseAudio server: {pulse_error(self._context)}")
 
     def _open(
         self,
@@ -141,7 +141,7 @@ class PulseStreams:
             if state not in creating:
                 return state
             if time.monotonic() > deadline:
-                raise DeviceError(f"the PulseAudio server did not answer within {_TIMEOUT_S:.0f} s")
+                raise ServerError(f"the PulseAudio server did not answer within {_TIMEOUT_S:.0f} s")
             time.sleep(0.002)
 
     def start(self) -> None:
@@ -183,15 +183,25 @@ class PulseStreams:
         self._loop = self._context = C.c_void_p()
         self._streams = []
 
-    def failure(self) -> str | None:
+    def failure(self) -> Lost | None:
         """Return None while both streams run, else what was lost."""
+        ended = silent = ""
         with self._locked():
             if self._lib.pa_context_get_state(self._context) != _CONTEXT_READY:
-                return "the PulseAudio server went away"
+                return Lost("server_lost", "the PulseAudio server went away")
             for stream in self._streams:
                 if self._lib.pa_stream_get_state(stream.handle) != _STREAM_READY:
-                    return f"{stream.name} went away"
-        return self._watch.stalled() if self._watch else None
+                    ended = stream.name
+                elif self._lib.pa_stream_is_suspended(stream.handle) > 0:
+                    silent = stream.name
+        if ended:
+            if _is_there(*ended.split(" ", 1)):
+                return Lost("device_taken", f"{ended} was taken from us: another program ended our stream")
+            return Lost("device_lost", f"{ended} went away")
+        stalled = self._watch.stalled() if self._watch else None
+        if stalled and silent:
+            return Lost("device_taken", f"{silent} was taken from us: the server has suspended it for another program")
+        return stalled
 
     def latency_ms(self) -> tuple[float, float] | None:
         """Return the server's latency of capture and playback, or None before it has measured them.
@@ -220,6 +230,15 @@ def _find(devices: list[PulseDevice], kind: str, name: str) -> PulseDevice:
         if device.name == name:
             return device
     raise DeviceError(f"PulseAudio has no {kind} named {name}: is it plugged in?")
+
+
+def _is_there(kind: str, name: str) -> bool:
+    """Return whether the server still has a "source" or "sink" of that name."""
+    try:
+        with PulseServer() as server:
+            return any(device.name == name for device in (server.sources() if kind == "source" else server.sinks()))
+    except DeviceError:
+        return False
 
 
 @contextmanager

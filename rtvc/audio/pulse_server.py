@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from .backend import DeviceError
+from .backend import DeviceError, ServerError
 
 _TIMEOUT_S = 5.0
 _NOT_MONITOR = 0xFFFFFFFF
@@ -151,11 +151,11 @@ class PulseServer:
         self._result: Any = None
         try:
             if self._lib.pa_context_connect(self._context, None, _NO_AUTOSPAWN, None) < 0:
-                raise DeviceError(f"no PulseAudio server: {pulse_error(self._context)}")
+                raise ServerError(f"no PulseAudio server: {pulse_error(self._context)}")
             deadline = time.monotonic() + _TIMEOUT_S
             while (state := self._lib.pa_context_get_state(self._context)) != _CONTEXT_READY:
                 if state in (_CONTEXT_FAILED, _CONTEXT_TERMINATED):
-                    raise DeviceError(f"no PulseAudio server: {pulse_error(self._context)}")
+                    raise ServerError(f"no PulseAudio server: {pulse_error(self._context)}")
                 self._turn(deadline)
         except BaseException:
             self.close()
@@ -177,7 +177,7 @@ class PulseServer:
 
     def _turn(self, deadline: float) -> None:
         if time.monotonic() > deadline:
-            raise DeviceError(f"the PulseAudio server did not answer within {_TIMEOUT_S:.0f} s")
+            raise ServerError(f"the PulseAudio server did not answer within {_TIMEOUT_S:.0f} s")
         self._lib.pa_mainloop_prepare(self._loop, 50_000)
         self._lib.pa_mainloop_poll(self._loop)
         self._lib.pa_mainloop_dispatch(self._loop)
@@ -190,7 +190,7 @@ class PulseServer:
             while (state := self._lib.pa_operation_get_state(C.c_void_p(operation))) == _OPERATION_RUNNING:
                 self._turn(deadline)
             if state == _OPERATION_CANCELLED:
-                raise DeviceError("the PulseAudio server went away")
+                raise ServerError("the PulseAudio server went away")
         finally:
             self._lib.pa_operation_unref(C.c_void_p(operation))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .backend import Lost
 from .link import (
     CAPTURE_CHANNELS,
     CAPTURE_RATE_HZ,
@@ -174,11 +175,11 @@ class SimulatedStreams:
         """Stop for good."""
         self.stop()
 
-    def failure(self) -> str | None:
+    def failure(self) -> Lost | None:
         """Return which simulated device is unplugged now, or None."""
         for name, side in (("capture", self._capture), ("playback", self._playback)):
             if side.unplugged():
-                return f"the simulated {name} device is unplugged"
+                return Lost("device_lost", f"the simulated {name} device is unplugged")
         return None
 
     def latency_ms(self) -> tuple[float, float] | None:

@@ -21,8 +21,9 @@ import platformdirs
 from numpy.typing import NDArray
 
 from rtvc.engine.build import DEFAULT_POINT
-from rtvc.engine.live import LiveSession, LiveStatus
+from rtvc.engine.live import LiveSession
 from rtvc.engine.params import PARAMS, Value
+from rtvc.engine.status import LiveStatus
 from rtvc.engine.voice import ENGINE_RATE_HZ
 from rtvc.live_view import latency_ms
 
@@ -103,6 +104,8 @@ class Desk:
         self.changes = ChangeEvents(self.publish, self.applied)
         self.transport = asyncio.Lock()  # of starting, stopping and changing devices: one at a time
         self._said: tuple[str, str] = ("", "")
+        self._rung: tuple[str, str] = ("", "")
+        self._faults: dict[str, int] = {}
         self._presets_s = 0.0  # when the presets' folder is looked at next
         self._x, self._y = (np.zeros(_TAKE_FRAMES, np.float32) for _ in range(2))
         self._traces: tuple[Trace, Trace] | None = None
@@ -231,6 +234,14 @@ class Desk:
         if (status.state, status.message) != self._said:
             self._said = status.state, status.message
             self.publish("StateChanged", {"state": status.state, "message": status.message})
+        rung = status.rung, status.rung_reason
+        if status.state == "running" and rung != self._rung:
+            self._rung = rung
+            self.publish("RungChanged", {"rung": status.rung, "reason": status.rung_reason})
+        for fault, count in status.faults.items():
+            if count > self._faults.get(fault, 0):
+                self.publish("FaultNoticed", {"fault": fault, "count": count, "message": status.fault_message})
+        self._faults = dict(status.faults)
 
     def _take_sound(self, status: LiveStatus) -> None:
         """Give what the taps hold to the recording, the meters and the trace."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rtvc.engine.faults import FAULTS
+
 from .fields import Field, object_schema
 from .requests import APPLIED_AT, REV
 from .wire import HIGH_VOLUME, Intent
@@ -30,6 +32,13 @@ _VALUES = Field("values", "values", "values by parameter id")
 _TABLE = (
     Event("StateChanged", Intent.GENERAL, "The session started, stopped, lost a device, replaced its engine", (
         Field("state", "text"), Field("message", "text"),
+    )),
+    Event("RungChanged", Intent.GENERAL, "Another rung of the quality ladder speaks; reason: why not the best", (
+        Field("rung", "text"), Field("reason", "text"),
+    )),
+    Event("FaultNoticed", Intent.GENERAL, "An engine, a device, a server failed and is being replaced", (
+        Field("fault", "text", choices=FAULTS), Field("count", "integer", "how often it came so far"),
+        Field("message", "text"),
     )),
     Event("PanicChanged", Intent.GENERAL, "Panic was pressed or taken back", (Field("on", "boolean"),)),
     Event("MuteChanged", Intent.GENERAL, "Mute was turned on or off", (Field("muted", "boolean"),)),

@@ -12,6 +12,7 @@ from rtvc import __version__, flight_bundle
 from rtvc.audio.backend import Device, DeviceError
 from rtvc.audio.files import AudioFileError
 from rtvc.config import ConfigError
+from rtvc.engine.pump import AGE_EDGES_MS
 from rtvc.engine.voice import ENGINE_RATE_HZ
 from rtvc.live_view import latency_ms
 
@@ -84,6 +85,13 @@ async def _get_stats(desk: Desk, asker: Asker, data: Data, change: Change) -> An
         "xruns": status.xruns,
         "device_xruns": status.device_xruns,
         "block_max_ms": status.block_max_ms,
+        "age_ms": {
+            "now": round(status.age_ms, 2),
+            "promised": status.max_age_ms,
+            "late_blocks": status.late_blocks,
+            "histogram": {"edges": list(AGE_EDGES_MS), "counts": list(status.ages)},
+        },
+        "faults": dict(status.faults),
         "load": status.load,
         "uptime_s": round(desk.uptime_s, 1),
         "clients": desk.audience.count(),

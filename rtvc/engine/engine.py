@@ -7,7 +7,7 @@ sample happens at ticks counted in samples. Parameters are taken over at the nex
 property: each stage declares its delay and `delay_frames` is their sum, whatever the settings.
 
 With a neural voice the engine is as late as that voice; the DSP voice runs beside it, delayed alike, and takes over
-within one tick should the networks fail (`failure` then says why).
+within one tick should the networks fail (`failure` then says why) or be too slow (`limit`; see `ladder` for when).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rtvc.kernels.mix import delay, delay_state, mix, sanitise, scale
 from rtvc.kernels.ramp import TARGET, RampState, ramp_at_rest, ramp_fill, ramp_set, ramp_state
 
 from .dsp_voice import DspVoice
+from .ladder import DSP, FP32, INT8, SILENCE
 from .neural_voice import NeuralVoice
 from .params import INDEX, PARAMS, VOICES, default_values
 from .rate_adapter import RateAdapter
@@ -32,6 +33,8 @@ LIMITER_FRAMES = 72  # 1.5 ms
 CEILING_DBFS = -1.0
 RUMBLE_HZ = 40.0
 NEURAL_FOLLOW_S = 1.0  # of the loudness match: a neural voice's own dynamics are part of how it sounds
+RUNG_FADE_FRAMES = 480  # 10 ms: from a voice that is too slow or failed into the next
+SINK = 0.95  # what is left of a failed voice's last sample one sample later
 GATE_HYSTERESIS_DB = 6.0
 GATE_OFF_DB = -90.0
 
@@ -48,21 +51,29 @@ class Engine:
         rate_hz: int = ENGINE_RATE_HZ,
         values: NDArray[np.float64] | None = None,
         neural: NeuralVoice | None = None,
+        finer: NeuralVoice | None = None,
     ) -> None:
         """Make an engine for mono float32 at rate_hz (8000..192000) with the registry's values or its defaults.
 
-        Without a neural voice, voice.name = neural sounds as dsp does. Raises ValueError for a rate out of range.
+        neural is the neural voice with 8-bit weights, finer the same with fp32 weights. Without either, voice.name =
+        neural sounds as dsp does. Raises ValueError for a rate out of range, or if the two are not equally late.
         """
         if not 8000 <= rate_hz <= 192000:
             raise ValueError(f"rate is {rate_hz} Hz: the engine takes 8000 to 192000 Hz")
         self.rate_hz = rate_hz
         self._values = default_values() if values is None else values.astype(np.float64, copy=True)
-        self._voice, self._neural = DspVoice(), neural
-        self._voice_delay = max(self._voice.delay_frames, neural.delay_frames if neural else 0)
-        self.failure = ""  # why the neural voice is not heard although it was asked for
+        self._voice = DspVoice()
+        self._neural = {rung: voice for rung, voice in ((FP32, finer), (INT8, neural)) if voice}
+        delays = {voice.delay_frames for voice in self._neural.values()}
+        if len(delays) > 1:
+            raise ValueError(f"both neural voices must have one delay, got {sorted(delays)} frames")
+        self._voice_delay = max({self._voice.delay_frames} | delays)
+        self.failures: dict[int, str] = {}  # why a rung's networks are not used any more
+        self._limit = self._ready = min(self._neural, default=DSP)
         self._clean, self._dsp, self._own, self._gate_gain = (np.zeros(TICK_FRAMES, np.float32) for _ in range(4))
         self._said, self._said_gain, self._one = (np.zeros(TICK_FRAMES, np.float32) for _ in range(3))
         self._one.fill(1.0)
+        self._sinking = (SINK ** np.arange(1, TICK_FRAMES + 1)).astype(np.float32)
         self._matched, self._match_gain, self._plain_gain = (np.zeros(TICK_FRAMES, np.float32) for _ in range(3))
         self._dsp_gain, self._own_gain, self._gain = (np.zeros(TICK_FRAMES, np.float32) for _ in range(3))
         self._adapter = None if rate_hz == ENGINE_RATE_HZ else RateAdapter(rate_hz, ENGINE_RATE_HZ, self._run)
@@ -73,9 +84,12 @@ class Engine:
         """Forget all sound heard so far; parameters and counters stay."""
         rate = ENGINE_RATE_HZ
         self._voice.reset()
-        if self._neural:
-            self._neural.reset()
-        self.failure = ""
+        for neural in self._neural.values():
+            neural.reset()
+        self.failures.clear()
+        self._running = self._computed()
+        self._last_said = 0.0
+        self._hurry = False
         self._rumble = biquad_state(high_pass(rate, RUMBLE_HZ))
         self._gate = gate_state(rate, self._voice_delay)
         self._own_delay = delay_state(self._voice_delay)
@@ -83,8 +97,8 @@ class Engine:
         self._loudness = loudness_state(rate, self._voice_delay, NEURAL_FOLLOW_S if self._neural else FOLLOW_S)
         self._limiter = limiter_state(rate, LIMITER_FRAMES, CEILING_DBFS)
         values = self._values
-        self._dsp_ramp = ramp_state(float(self._sounding() == _DSP))
-        self._said_ramp = ramp_state(float(self._sounding() == _NEURAL))
+        self._dsp_ramp = ramp_state(float(self._dsp_sounds()))
+        self._said_ramps = {rung: ramp_state(float(self.rung == rung)) for rung in self._neural}
         self._own_ramp = ramp_state(float(values[_VOICE] == _OWN))
         self._gain_ramp = ramp_state(self._wanted_gain())
         self._match_ramp = ramp_state(float(values[_MATCH]))
@@ -108,6 +122,35 @@ class Engine:
     def counters(self) -> dict[str, int]:
         """What happened so far: frames and blocks processed, samples replaced because they were not finite or huge."""
         return dict(self._counts)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The rungs of the quality ladder that this engine has, best first."""
+        return (*sorted(self._neural), DSP, SILENCE)
+
+    @property
+    def rung(self) -> int:
+        """The rung that is heard now, or would be if the voice asked for were a neural one."""
+        if int(self._values[_VOICE]) == _NEURAL and self._limit < DSP:
+            for rung in sorted(self._neural):
+                if rung >= self._limit and rung not in self.failures:
+                    return rung
+        return max(DSP, self._limit)
+
+    @property
+    def failure(self) -> str:
+        """Why the neural voice is not heard although it was asked for; "" if it is."""
+        return next(iter(self.failures.values()), "") if len(self.failures) == len(self._neural) else ""
+
+    def limit(self, heard: int, ready: int) -> None:
+        """Let no rung better than `heard` sound, and compute none better than `ready` (at most `heard`).
+
+        At the next tick a worse voice than before takes over within RUNG_FADE_FRAMES, a better one at the pace of
+        voice.name. A rung that was not computed, or had failed, begins anew.
+        """
+        self._hurry = self._hurry or heard > self._limit
+        self._limit, self._ready = heard, ready
+        self.failures.pop(ready, None)
 
     @property
     def own_hz(self) -> float:
@@ -146,6 +189,9 @@ class Engine:
     def _chunk(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
         """Run the chain over at most one tick."""
         n = x.shape[0]
+        if self._ready == SILENCE and ramp_at_rest(self._gain_ramp, 0.0):
+            y.fill(0.0)
+            return
         clean, dsp, own, gate_gain = self._clean[:n], self._dsp[:n], self._own[:n], self._gate_gain[:n]
         dsp_gain, own_gain, gain = self._dsp_gain[:n], self._own_gain[:n], self._gain[:n]
         self._counts["replaced_samples"] += sanitise(x, clean)
@@ -157,8 +203,8 @@ class Engine:
         ramp_fill(self._dsp_ramp, dsp_gain)
         ramp_fill(self._own_ramp, own_gain)
         mix(dsp, dsp_gain, own, own_gain, dsp)
-        if self._neural and not self.failure:
-            self._add_neural(self._neural, clean, dsp)
+        for rung, neural in self._neural.items():
+            self._add_neural(rung, neural, clean, dsp)
         self._match(clean, dsp)
         ramp_fill(self._gain_ramp, gain)
         scale(dsp, gate_gain)
@@ -170,29 +216,53 @@ class Engine:
         values = self._values
         self._to_tick = TICK_FRAMES
         self._voice.tick(values)
-        if self._neural and not self.failure:
-            self._neural.tick(values)
-        _aim(self._dsp_ramp, float(self._sounding() == _DSP), "voice.name")
-        _aim(self._said_ramp, float(self._sounding() == _NEURAL), "voice.name")
+        running = self._computed()
+        for rung in running:
+            if rung not in self._running:
+                self._neural[rung].reset()
+            self._neural[rung].tick(values)
+        self._running = running
+        fade = RUNG_FADE_FRAMES if self._hurry else 0
+        self._hurry = False
+        _aim(self._dsp_ramp, float(self._dsp_sounds()), "voice.name", fade)
+        for rung, ramp in self._said_ramps.items():
+            _aim(ramp, float(self.rung == rung), "voice.name", fade)
         _aim(self._own_ramp, float(values[_VOICE] == _OWN), "voice.name")
         _aim(self._match_ramp, float(values[_MATCH]), "level.match")
-        _aim(self._gain_ramp, self._wanted_gain(), "level.mute" if values[_MUTE] else "level.gain_db")
+        _aim(self._gain_ramp, self._wanted_gain(), "level.mute" if values[_MUTE] else "level.gain_db", fade)
         threshold = float(values[_GATE])
         if threshold <= GATE_OFF_DB:
             threshold = -400.0
         gate_set_thresholds(self._gate, threshold, threshold - GATE_HYSTERESIS_DB)
 
-    def _add_neural(self, neural: NeuralVoice, clean: NDArray[np.float32], y: NDArray[np.float32]) -> None:
-        """Mix the neural voice into y; if its networks fail, let the DSP voice in at the next tick."""
+    def _add_neural(self, rung: int, neural: NeuralVoice, clean: NDArray[np.float32], y: NDArray[np.float32]) -> None:
+        """Mix a neural voice into y; if its networks fail, let its sound sink and the DSP voice in at the next tick."""
         n = clean.shape[0]
-        said, gain = self._said[:n], self._said_gain[:n]
-        try:
-            neural.process(clean, said)
-        except Exception as error:  # whatever onnxruntime raises: the sound goes on
-            self.failure = f"the neural voice stopped: {error}"
-            said.fill(0.0)
-        ramp_fill(self._said_ramp, gain)
+        said, gain, ramp = self._said[:n], self._said_gain[:n], self._said_ramps[rung]
+        heard = not ramp_at_rest(ramp, 0.0)
+        if rung in self.failures:
+            if not heard:
+                return
+            np.multiply(self._sinking[:n], self._last_said, out=said)
+        elif heard or rung in self._running:
+            try:
+                neural.process(clean, said)
+            except Exception as error:  # whatever onnxruntime raises: the sound goes on
+                self.failures[rung] = f"the neural voice stopped: {error}"
+                self._hurry = True
+                np.multiply(self._sinking[:n], self._last_said, out=said)
+        else:
+            return
+        if heard and n:
+            self._last_said = float(said[-1])
+        ramp_fill(ramp, gain)
         mix(y, self._one[:n], said, gain, y)
+
+    def _computed(self) -> frozenset[int]:
+        """Return the neural rungs that run: the one that may be heard and the one on trial."""
+        may = [rung for rung in sorted(self._neural) if rung >= self._limit and rung not in self.failures]
+        trial = {self._ready} & self._neural.keys() - self.failures.keys()
+        return frozenset([*may[: self._limit < DSP], *trial])
 
     def _match(self, clean: NDArray[np.float32], y: NDArray[np.float32]) -> None:
         """Give y the loudness of what the speaker said, if that is wanted; fade over when that changes."""
@@ -209,16 +279,18 @@ class Engine:
         np.subtract(1.0, gain, out=rest)
         mix(y, rest, matched, gain, y)
 
-    def _sounding(self) -> int:
-        """Return which voice is to be heard: the one asked for, or dsp in place of a neural one that cannot be."""
+    def _dsp_sounds(self) -> bool:
+        """Return whether the DSP voice is to be heard: asked for, or in place of a neural one that cannot be."""
         asked = int(self._values[_VOICE])
-        return _DSP if asked == _NEURAL and (self._neural is None or self.failure) else asked
+        return asked == _DSP or (asked == _NEURAL and self.rung >= DSP)
 
     def _wanted_gain(self) -> float:
-        return 0.0 if self._values[_MUTE] else 10.0 ** (float(self._values[_GAIN]) / 20.0)
+        if self._values[_MUTE] or self._limit == SILENCE:
+            return 0.0
+        return float(10.0 ** (float(self._values[_GAIN]) / 20.0))
 
 
-def _aim(ramp: RampState, target: float, param_id: str) -> None:
-    """Head for target over the parameter's declared ramp, unless already heading there."""
+def _aim(ramp: RampState, target: float, param_id: str, frames: int = 0) -> None:
+    """Head for target over so many frames or the parameter's declared ramp, unless already heading there."""
     if ramp.values[TARGET] != target:
-        ramp_set(ramp, target, round(PARAMS[param_id].ramp_ms * ENGINE_RATE_HZ / 1000))
+        ramp_set(ramp, target, frames or round(PARAMS[param_id].ramp_ms * ENGINE_RATE_HZ / 1000))

@@ -1,7 +1,7 @@
 """The flight recorder: what the engine heard, said, was told and how it did, over the last minute, in shared memory.
 
     heard, said    float32 at the engine's rate, FRAMES each; counted in frames since the session began
-    params         the registry's values whenever they change, at the frame from which the engine has them
+    inputs         what the engine was told, at the frame from which it knows: all parameters, or a limit to its rung
     blocks         one row of BLOCK_COLUMNS a step of the pump
     states         the engine's whole state (see `state`) when an engine begins and every STATE_EVERY_S
 
@@ -34,9 +34,10 @@ RECORDED_S = 60
 STATE_EVERY_S = 12.0
 FRAMES = 76 * ENGINE_RATE_HZ
 MARGIN_FRAMES = 8192  # that the engine may be writing while somebody reads
-PARAM_ROWS, BLOCK_ROWS = 8192, 65536
+INPUT_ROWS, BLOCK_ROWS = 8192, 65536
 STATES, STATE_BYTES = 8, 3 << 20
-PARAM_COLUMNS = 3 + len(PARAMS)  # frame, revision, engine sample, values
+PARAMS_SET, RUNG_LIMITED = range(2)  # kinds of input
+INPUT_COLUMNS = 4 + len(PARAMS)  # frame, kind, revision and engine sample, values; or frame, kind, heard and ready rung
 BLOCK_COLUMNS = (
     "frame",  # heard when the step ended
     "begin_ns",  # by the engine's clock
@@ -46,14 +47,14 @@ BLOCK_COLUMNS = (
     "xruns",  # so far
     "dropped_frames",  # so far
     "cuts",  # so far
-    "rung",  # which voice speaks: 0 DSP, 1 neural, 2 DSP in place of a neural one that failed
+    "rung",  # which voice speaks: index into ladder.RUNGS
 )
 
-HEARD, SAID, PARAMS_WRITTEN, BLOCKS_WRITTEN, STATES_WRITTEN = range(5)
+HEARD, SAID, INPUTS_WRITTEN, BLOCKS_WRITTEN, STATES_WRITTEN = range(5)
 _HEARD_AT = 16
 _SAID_AT = _HEARD_AT + FRAMES // 2
-_PARAMS_AT = _SAID_AT + FRAMES // 2
-_BLOCKS_AT = _PARAMS_AT + PARAM_ROWS * PARAM_COLUMNS
+_INPUTS_AT = _SAID_AT + FRAMES // 2
+_BLOCKS_AT = _INPUTS_AT + INPUT_ROWS * INPUT_COLUMNS
 _STATES_AT = _BLOCKS_AT + BLOCK_ROWS * len(BLOCK_COLUMNS)
 _STATE_INT64 = 4 + STATE_BYTES // 8  # frame, bytes of the table, bytes of the arrays, unused
 FLIGHT_INT64 = _STATES_AT + STATES * _STATE_INT64
@@ -88,14 +89,25 @@ def flight_say(flight: NDArray[np.int64], y: NDArray[np.float32]) -> None:
 @njit(cache=True, nogil=True)
 def flight_params(flight: NDArray[np.int64], rev: int, sample: int, values: NDArray[np.float64]) -> None:
     """Append values (float64[len(PARAMS)]), which the engine has from the next frame on."""
-    written = flight[PARAMS_WRITTEN]
-    at = _PARAMS_AT + (written % PARAM_ROWS) * PARAM_COLUMNS
-    row = flight[at : at + PARAM_COLUMNS]
-    row[0], row[1], row[2] = flight[HEARD], rev, sample
-    numbers = row[3:].view(np.float64)
+    written = flight[INPUTS_WRITTEN]
+    at = _INPUTS_AT + (written % INPUT_ROWS) * INPUT_COLUMNS
+    row = flight[at : at + INPUT_COLUMNS]
+    row[0], row[1], row[2], row[3] = flight[HEARD], PARAMS_SET, rev, sample
+    numbers = row[4:].view(np.float64)
     for i in range(numbers.shape[0]):
         numbers[i] = values[i]
-    store_release(flight, PARAMS_WRITTEN, written + 1)
+    store_release(flight, INPUTS_WRITTEN, written + 1)
+
+
+@njit(cache=True, nogil=True)
+def flight_limit(flight: NDArray[np.int64], heard: int, ready: int) -> None:
+    """Append what the engine's `limit` was told, which it knows from the next frame on."""
+    written = flight[INPUTS_WRITTEN]
+    at = _INPUTS_AT + (written % INPUT_ROWS) * INPUT_COLUMNS
+    row = flight[at : at + INPUT_COLUMNS]
+    row[:] = 0
+    row[0], row[1], row[2], row[3] = flight[HEARD], RUNG_LIMITED, heard, ready
+    store_release(flight, INPUTS_WRITTEN, written + 1)
 
 
 @njit(cache=True, nogil=True)
@@ -134,7 +146,7 @@ class FlightStates:
         self.take()
 
     def changed(self) -> None:
-        """Say that parameters were set: no state is whole until the engine has taken them over at a tick."""
+        """Say that the engine was told something: no state is whole until the engine has taken them over at a tick."""
         self._changed_at = self._engine.sample
 
     def take_if_due(self, idle_s: float) -> None:
@@ -179,7 +191,7 @@ class Flight:
     begin: int  # frame of x[0] and y[0]
     x: NDArray[np.float32]
     y: NDArray[np.float32]
-    params: NDArray[np.int64]  # [n, PARAM_COLUMNS]; the values are float64 by their bits
+    inputs: NDArray[np.int64]  # [n, INPUT_COLUMNS]; the values are float64 by their bits
     blocks: NDArray[np.int64]  # [n, len(BLOCK_COLUMNS)]
     states: tuple[RecordedState, ...]
 
@@ -187,9 +199,9 @@ class Flight:
 def read_flight(flight: NDArray[np.int64]) -> Flight:
     """Copy what the recorder holds, whether an engine writes to it or not."""
     heard, said = _counter(flight, HEARD), _counter(flight, SAID)
-    counts = [_counter(flight, counter) for counter in (PARAMS_WRITTEN, BLOCKS_WRITTEN, STATES_WRITTEN)]
+    counts = [_counter(flight, counter) for counter in (INPUTS_WRITTEN, BLOCKS_WRITTEN, STATES_WRITTEN)]
     tracks = [flight[at : at + FRAMES // 2].copy().view(np.float32) for at in (_HEARD_AT, _SAID_AT)]
-    params = flight[_PARAMS_AT:_BLOCKS_AT].reshape(PARAM_ROWS, PARAM_COLUMNS).copy()
+    inputs = flight[_INPUTS_AT:_BLOCKS_AT].reshape(INPUT_ROWS, INPUT_COLUMNS).copy()
     blocks = flight[_BLOCKS_AT:_STATES_AT].reshape(BLOCK_ROWS, len(BLOCK_COLUMNS)).copy()
     states = [_read_state(flight, number) for number in range(max(0, counts[2] - STATES), counts[2])]
     begin = max(0, _counter(flight, HEARD) + MARGIN_FRAMES - FRAMES)
@@ -198,7 +210,7 @@ def read_flight(flight: NDArray[np.int64]) -> Flight:
         begin,
         _unrolled(tracks[0], begin, heard),
         _unrolled(tracks[1], begin, said),
-        _unrolled(params, _counter(flight, PARAMS_WRITTEN) + 1 - PARAM_ROWS, counts[0]),
+        _unrolled(inputs, _counter(flight, INPUTS_WRITTEN) + 1 - INPUT_ROWS, counts[0]),
         _unrolled(blocks, _counter(flight, BLOCKS_WRITTEN) + 1 - BLOCK_ROWS, counts[1]),
         tuple(
             RecordedState(frame, json.loads(table), data)

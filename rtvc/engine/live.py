@@ -1,8 +1,9 @@
 """A live session: devices, link, engine process and the watch over them, seen from the control process.
 
 The watch looks every WATCH_S: an engine that died or hangs is replaced by a fresh one (the link plays silence from its
-next block on, never the raw voice); a device that went away is closed and opened again as soon as it is back. Nothing
-here touches samples, so a busy or stopped control process never disturbs the sound.
+next block on, never the raw voice); a device or server that went away, changed its rate or slept is closed and opened
+again as soon as it is back. Each fault is named, counted and told (`faults`). Nothing here touches samples, so a busy
+or stopped control process never disturbs the sound.
 """
 
 from __future__ import annotations
@@ -20,65 +21,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.audio import link as fields
-from rtvc.audio.backend import Streams
+from rtvc.audio.backend import Lost, ServerError, Streams
 from rtvc.kernels.ring import ring_fill, ring_skip
 
 from . import worker
 from .build import DEFAULT_POINT, wants_neural
 from .delay_meter import DelayMeter
+from .faults import RATE_CHANGED, SERVER_LOST, SUSPENDED, WARM_UP_S, EngineWatch, FaultLog, SleepWatch
 from .flight import FLIGHT_BYTES, FLIGHT_INT64, Flight, read_flight
 from .network import CPU
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
-from .process import engine_context
+from .params import INDEX, VOICES
+from .process import engine_context, start_engine
+from .status import LiveStatus, engine_status
 from .taps import TAPS_BYTES, TAPS_INT64, taps_pop
 from .worker import WorkerSettings
 
 WATCH_S = 0.05
-HUNG_S = 1.0
-WARM_UP_S = 120.0  # the very first start compiles every kernel
 REOPEN_S = 0.5
 ONE_CLOCK_MARGIN_S = 0.001
 TWO_CLOCKS_MARGIN_S = 0.004
-MAX_AGE_S = 0.4
 
-NEURAL_STATES = ("off", "speaks", "failed")
+_VOICE, _OWN = INDEX["voice.name"], VOICES.index("own")
 
 OpenStreams = Callable[[NDArray[np.int64]], Streams]
-
-
-@dataclass(frozen=True)
-class LiveStatus:
-    """What a session tells about itself; every number is measured, not configured."""
-
-    state: str  # starting, running, waiting for devices, restarting engine, stopped, failed
-    voice_delay_ms: float  # declared: the engine's and its resamplers'
-    in_flight_ms: float  # sound between the two devices
-    target_ms: float
-    device_ms: tuple[float, float] | None  # what the host says its own buffers hold
-    capture_rate_hz: int
-    playback_rate_hz: int
-    block_frames: int
-    xruns: int  # times the engine's sound ran out
-    device_xruns: int  # times the host API reported trouble of its own
-    lost_capture_frames: int
-    cuts: int
-    dropped_frames: int
-    engine_restarts: int
-    device_reopens: int
-    drift_ppm: float
-    load: float  # share of one core the engine used lately
-    block_max_ms: float
-    in_peak_dbfs: float
-    out_peak_dbfs: float
-    own_hz: float
-    neural: str  # off, speaks, or failed: then the DSP voice speaks in its place
-    realtime: bool
-    applied_rev: int
-    applied_sample: int
-    measured_p50_ms: float = 0.0  # from device to device, by the sound itself (see `delay_meter`)
-    measured_p95_ms: float = 0.0
-    measured_confidence: float = 0.0  # 0 (there was no speech to measure) to 1
-    message: str = ""
 
 
 @dataclass
@@ -110,16 +76,19 @@ class LiveSession:
         values: NDArray[np.float64],
         point: str = DEFAULT_POINT,
         provider: str = CPU,
+        max_age_ms: float | None = None,
         flight: bool = True,
     ) -> None:
         """open_streams opens both devices on the link it is given (see `rtvc.audio.backend`).
 
         It is called again after a device was lost, and may raise DeviceError while there is none. point and provider
-        are the neural voice's operating point and what runs it. flight says whether there is a flight recorder.
+        are the neural voice's operating point and what runs it; max_age_ms is the age that is promised (see `pump`),
+        None for what suits the voice. flight says whether there is a flight recorder.
         """
         self.engine_failed: Callable[[str], None] = lambda reason: None  # told after each replacement
         self._has_recorder = flight
         self._point, self._provider = point, provider
+        self._max_age_s = None if max_age_ms is None else 1e-3 * max_age_ms
         self._open_streams = open_streams
         self._values = values.copy()
         self._context = engine_context()
@@ -127,6 +96,8 @@ class LiveSession:
         self._flight: _Shared | None = None
         self._streams: Streams | None = None
         self._process: BaseProcess | None = None
+        self._engine_watch: EngineWatch | None = None
+        self._faults = FaultLog()
         self._watch: threading.Thread | None = None
         self._transport = threading.RLock()  # of start and stop, which may be called from different threads
         self._stopping = threading.Event()
@@ -227,41 +198,24 @@ class LiveSession:
     def status(self) -> LiveStatus:
         """Return the session's state and counters."""
         with self._lock:
-            return self._status() if self._shared else _STOPPED
-
-    def _status(self) -> LiveStatus:
-        link, stats, params = self._link.view, self._stats.view, self._params.view
-        return LiveStatus(
-            state=self._state,
-            voice_delay_ms=float(stats[worker.STAT_VOICE_DELAY_MS]),
-            in_flight_ms=float(stats[worker.STAT_IN_FLIGHT_MS]),
-            target_ms=float(stats[worker.STAT_TARGET_MS]),
-            device_ms=self._streams.latency_ms() if self._streams else None,
-            capture_rate_hz=int(link[fields.CAPTURE_RATE_HZ]),
-            playback_rate_hz=int(link[fields.PLAYBACK_RATE_HZ]),
-            block_frames=self._streams.block_frames if self._streams else 0,
-            xruns=int(link[fields.PLAYBACK_XRUNS]),
-            device_xruns=int(link[fields.DEVICE_XRUNS]),
-            lost_capture_frames=int(link[fields.CAPTURE_LOST]),
-            cuts=int(stats[worker.STAT_CUTS]),
-            dropped_frames=int(stats[worker.STAT_DROPPED_FRAMES]),
-            engine_restarts=self._restarts,
-            device_reopens=self._reopens,
-            drift_ppm=float(stats[worker.STAT_DRIFT_PPM]),
-            load=float(stats[worker.STAT_LOAD]),
-            block_max_ms=float(stats[worker.STAT_BLOCK_MAX_MS]),
-            in_peak_dbfs=_dbfs(float(stats[worker.STAT_IN_PEAK])),
-            out_peak_dbfs=_dbfs(float(stats[worker.STAT_OUT_PEAK])),
-            own_hz=float(stats[worker.STAT_OWN_HZ]),
-            neural=NEURAL_STATES[int(stats[worker.STAT_NEURAL])],
-            realtime=bool(stats[worker.STAT_REALTIME]),
-            applied_rev=int(params[APPLIED_REV]),
-            applied_sample=int(params[APPLIED_SAMPLE]),
-            measured_p50_ms=self._delay.reading.p50_ms,
-            measured_p95_ms=self._delay.reading.p95_ms,
-            measured_confidence=self._delay.reading.confidence,
-            message=self._message,
-        )
+            if not self._shared:
+                return LiveStatus("stopped", faults=dict(self._faults.counts), outage_ms=self._faults.outage_ms)
+            own = bool(self._values[_VOICE] == _OWN)
+            return LiveStatus(
+                state=self._state,
+                message=self._message,
+                device_ms=self._streams.latency_ms() if self._streams else None,
+                block_frames=self._streams.block_frames if self._streams else 0,
+                engine_restarts=self._restarts,
+                device_reopens=self._reopens,
+                faults=dict(self._faults.counts),
+                fault_message=self._faults.last,
+                outage_ms=self._faults.outage_ms,
+                measured_p50_ms=self._delay.reading.p50_ms,
+                measured_p95_ms=self._delay.reading.p95_ms,
+                measured_confidence=self._delay.reading.confidence,
+                **engine_status(self._link.view, self._params.view, self._stats.view, own),  # type: ignore[arg-type]
+            )
 
     @property
     def engine_pid(self) -> int | None:
@@ -280,18 +234,18 @@ class LiveSession:
             self._taps.memory.name,
             one_clock,
             ONE_CLOCK_MARGIN_S if one_clock else TWO_CLOCKS_MARGIN_S,
-            MAX_AGE_S,
+            self._max_age_s,
             self._point,
             self._provider,
             self._flight.memory.name if self._flight else "",
         )
         process = self._context.Process(target=worker.serve, args=(settings,), name="rtvc-engine", daemon=True)  # type: ignore[attr-defined]
         try:
-            process.start()
+            start_engine(process)
         except (OSError, EOFError) as error:
             raise RuntimeError("the engine process cannot be started; run `rtvc doctor` to see why") from error
         self._process = process
-        self._engine_since_s = time.perf_counter()
+        self._engine_watch = EngineWatch(self._link.view, process)
 
     def _await_engine(self) -> None:
         deadline_s = time.perf_counter() + WARM_UP_S
@@ -311,7 +265,7 @@ class LiveSession:
             if self._process.is_alive():
                 self._process.kill()
             self._process.join()
-            self._process = None
+            self._process = self._engine_watch = None
 
     def _share(self, size: int, shape: int, dtype: type) -> _Shared:
         self._shared.append(_Shared.make(size, shape, dtype))
@@ -324,23 +278,35 @@ class LiveSession:
             streams.close()
 
     def _watch_over(self) -> None:
+        sleep = SleepWatch()
         try:
             while not self._stopping.wait(WATCH_S):
-                if self._reopen.is_set():
+                if slept_s := sleep.slept_s():
+                    slept = f"the machine slept for {slept_s:.0f} s"
+                    self._faults.add(SUSPENDED, slept)
+                    self._replace_streams(slept)
+                elif self._reopen.is_set():
                     self._reopen.clear()
                     self._replace_streams("other devices were chosen")
-                elif lost := self._streams.failure() if self._streams else self._message or "the devices are closed":
+                elif self._streams is None:
+                    self._replace_streams(self._message or "the devices are closed")
+                elif lost := self._streams.failure():
+                    self._faults.add(lost.fault, str(lost))
                     self._replace_streams(lost)
-                elif self._engine_failed():
-                    reason = self._message
+                elif failed := self._engine_watch.failed() if self._engine_watch else None:
+                    fault, self._message = reason = failed
+                    self._faults.add(fault, self._message)
                     self._replace_engine()
-                    self.engine_failed(reason)
+                    self.engine_failed(reason[1])
+                elif self._process is None:
+                    self._replace_engine()
                 elif self._lacks_networks():
                     self._message = "the engine was replaced by one with the neural voice"
                     self._replace_engine()
                 elif self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING:
                     self._state, self._message = "running", ""
                     self._measure_delay()
+                    self._faults.over()
         except BaseException as error:
             self._state, self._message = "failed", f"nobody watches over the session any more: {error}"
             raise
@@ -351,21 +317,6 @@ class LiveSession:
             outside_ms = float(stats[worker.STAT_VOICE_DELAY_MS] - stats[worker.STAT_ENGINE_DELAY_MS])
             streams = self._streams
             self._delay.look(self._flight.view, outside_ms + sum((streams.latency_ms() if streams else None) or ()))
-
-    def _engine_failed(self) -> bool:
-        if not self._process or not self._process.is_alive():
-            self._message = "the engine process died and was replaced"
-            return True
-        link = self._link.view
-        age_s = time.perf_counter() - self._engine_since_s
-        if link[fields.ENGINE_STATE] == worker.STATE_RUNNING:
-            silent_s, limit_s = (time.perf_counter_ns() - int(link[fields.ENGINE_ALIVE_NS])) * 1e-9, HUNG_S
-        else:
-            silent_s, limit_s = age_s, WARM_UP_S
-        if min(silent_s, age_s) > limit_s:
-            self._message = f"the engine process hung for {silent_s:.1f} s and was replaced"
-            return True
-        return False
 
     def _lacks_networks(self) -> bool:
         """Return whether a neural voice is asked for and the engine was started without one."""
@@ -385,7 +336,8 @@ class LiveSession:
 
     def _replace_streams(self, reason: str) -> None:
         """Close what was lost, try to open it again, and give the engine a fresh start on the new clocks."""
-        self._state, self._message = "waiting for devices", reason
+        self._state, self._message = "waiting for devices", str(reason)
+        rates = self._rates()
         self._close_streams()
         try:
             streams = self._open_streams(self._link.view)
@@ -398,10 +350,19 @@ class LiveSession:
             self._streams.start()
         except RuntimeError as error:  # DeviceError is one
             self._message = str(error)
+            if isinstance(error, ServerError):
+                self._faults.add_once(SERVER_LOST, str(error))
             self._close_streams()
             self._stopping.wait(REOPEN_S)
             return
         self._reopens += 1
+        told = isinstance(reason, Lost) and reason.fault == RATE_CHANGED
+        if rates != self._rates() and not told:
+            self._faults.add(RATE_CHANGED, "the devices came back with rates of {} and {} Hz".format(*self._rates()))
+
+    def _rates(self) -> tuple[int, int]:
+        link = self._link.view
+        return int(link[fields.CAPTURE_RATE_HZ]), int(link[fields.PLAYBACK_RATE_HZ])
 
     def _forget_sound(self) -> None:
         """Empty the playback ring and both clocks, while nobody else is at the link: what waited there is too old."""
@@ -418,12 +379,3 @@ def _has_room() -> bool:
         return shutil.disk_usage("/dev/shm").free > FLIGHT_BYTES * 3 // 2
     except OSError:
         return True
-
-
-def _dbfs(peak: float) -> float:
-    return round(20.0 * float(np.log10(max(peak, 1e-6))), 1)
-
-
-_STOPPED = LiveStatus(
-    "stopped", 0, 0, 0, None, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -120, -120, 0, "off", False, 0, 0
-)

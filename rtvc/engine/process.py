@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+import types
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 
 
 def engine_context() -> BaseContext:
@@ -21,3 +23,16 @@ def engine_context() -> BaseContext:
     context.set_forkserver_preload(["rtvc.engine.warm"])
     forkserver.ensure_running()
     return context
+
+
+def start_engine(process: BaseProcess) -> None:
+    """Start a process of that context without what `multiprocessing` does first: import the caller's main program.
+
+    An engine needs nothing of it, and on a busy machine the voice would wait for it. One caller at a time.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = main

@@ -1,15 +1,25 @@
 """The pump: moves sound from the link's capture ring through the engine into its playback ring.
 
-    capture ring -> [too old? shorten] -> adaptive resampler to 48 kHz -> engine -> [device rate] -> playback ring
+    capture ring -> [line: faster or dropped if old] -> resampler to 48 kHz -> engine -> [device rate] -> playback ring
 
-It also keeps the live edge: drift is steered out by the resampler; sound that got old (a stall) is played faster
-with its pitch kept (CATCH_UP_SPEED); while more than max_age is held, what comes in is dropped, with a cross-fade
-over the gap. The pump never waits and never asks the time: a real process or a simulation calls `step` and says
-what time it is.
+Drift between the devices is steered out by the resampler. The pump also keeps the live edge. Age is how much sound
+lies between the two devices: what the microphone has heard and the listener has not, by both devices' sample clocks,
+measured with every block. The voice's own delay, which is declared and the same for every sound, comes on top.
+
+- At rest the age is the target: one capture block and a little slack.
+- EXCESS_S above it (after a stall) sound waits in the line, and is played up to CATCH_UP_SPEED times faster with its
+  pitch kept (`rtvc.kernels.wsola`), until it is back. Only what the device needs next goes through the engine.
+- max_age is the promise: RECOVER_S after any stall, age is below it. What cannot be caught up with by then, and
+  anything above the hard cap, is dropped: the oldest first, cross-faded, no more than needed.
+
+So no sound is heard that is older than the smaller of HARD_CAP_S and max_age + CATCH_UP_S (only a device whose blocks
+are longer than that has more). Every cut and every drop is counted. The pump never waits and never asks the time: a
+real process or a simulation calls `step` and says what time it is.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +37,19 @@ from rtvc.kernels.resample import (
     resampler_state,
 )
 from rtvc.kernels.ring import ring_fill, ring_pop, ring_push, ring_skip
-from rtvc.kernels.splice import splice
+from rtvc.kernels.wsola import (
+    FADE_S,
+    HOP_S,
+    LONGEST_S,
+    SHORTEST_S,
+    wsola_clear,
+    wsola_fill,
+    wsola_gone,
+    wsola_pull,
+    wsola_push,
+    wsola_skip,
+    wsola_state,
+)
 
 from .engine import Engine
 from .flight import flight_hear, flight_say
@@ -35,15 +57,19 @@ from .taps import taps_push
 from .voice import ENGINE_RATE_HZ
 
 CHUNK_FRAMES = 1024
-EXCESS_S = 0.010  # in flight beyond the target: more than drift control should stretch away
-CATCH_UP_S = 0.050  # at most so much is looked at for one cut
+DSP_MAX_AGE_S, NEURAL_MAX_AGE_S = 0.060, 0.080  # unless the user says otherwise
+HARD_CAP_S = 0.250
+RECOVER_S = 0.5
 CATCH_UP_SPEED = 1.25
-LONGEST_CUT_S = 0.0125
-FADE_S = 0.004
+CATCH_UP_S = 0.8 * RECOVER_S * (CATCH_UP_SPEED - 1.0)  # what is caught up with in RECOVER_S, with a fifth in reserve
+EXCESS_S = 0.010  # above the target: more than drift control should stretch away
+CAUGHT_UP_S = 0.005  # above the target: drift control may have the rest
+LATE_S = 0.02  # a playback callback may be late by this or four blocks before it is taken for stopped
 SETTLE_S = 0.25  # both clocks are believed after this
 DEEPER_S = 0.002  # more slack after an xrun, given back by halves when it stays calm
 DEEPEST_S = 0.020
 CALM_S = 60.0
+AGE_EDGES_MS = (10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 250)  # of the histogram of ages; its last cell lies above
 
 
 @dataclass
@@ -52,7 +78,8 @@ class PumpCounters:
 
     cuts: int = 0  # catch-up splices
     cut_frames: int = 0
-    dropped_frames: int = 0  # past max_age
+    dropped_frames: int = 0  # too old
+    late_blocks: int = 0  # blocks that were measured older than max_age
     deeper: int = 0  # times the target grew after xruns
 
 
@@ -69,7 +96,7 @@ class Pump:
         taps: NDArray[np.int64] | None = None,
         flight: NDArray[np.int64] | None = None,
     ) -> None:
-        """margin_s is the slack above one capture block; max_age_s caps the sound in flight.
+        """margin_s is the slack above one capture block; max_age_s is the age that is promised.
 
         one_clock says that capture and playback are halves of the same callback. taps (int64[TAPS_INT64]) and
         flight (int64[FLIGHT_INT64]) get a copy of what the engine hears and says.
@@ -80,19 +107,19 @@ class Pump:
         self.counters = PumpCounters()
         self._in_hz = float(link[fields.CAPTURE_RATE_HZ])
         self._out_hz = float(link[fields.PLAYBACK_RATE_HZ])
-        # at 192 kHz a ring is shorter than the cap, and a full ring would drop without a cross-fade
-        self._max_age_s = min(max_age_s, 0.8 * fields.CAPACITY / max(self._in_hz, self._out_hz))
+        self._max_age_s = max_age_s
         self._margin_s = margin_s
         self._one_clock = one_clock
         self.extra_s = 0.0
         self._calm_since_s = 0.0
         self._in = resampler_state(self._in_hz, ENGINE_RATE_HZ)
         self._out = None if self._out_hz == ENGINE_RATE_HZ else resampler_state(ENGINE_RATE_HZ, self._out_hz)
-        piece = max(CHUNK_FRAMES, round(CATCH_UP_S * self._in_hz))
-        self._x, self._spliced = np.zeros(piece, np.float32), np.zeros(piece, np.float32)
-        self._torn = np.zeros(round(FADE_S * self._in_hz), np.float32)  # what came first in a gap
-        self._torn_frames = 0
-        inner = resample_max_output(self._in, piece)
+        self._line = wsola_state(self._in_hz, 2 * fields.CAPACITY)
+        self._hop = round(HOP_S * self._in_hz)
+        self._shortest, self._longest = round(SHORTEST_S * self._in_hz), round(LONGEST_S * self._in_hz)
+        self._fade = round(FADE_S * self._in_hz)
+        self._x = np.zeros(max(CHUNK_FRAMES, self._hop), np.float32)
+        inner = resample_max_output(self._in, len(self._x))
         self._inner_x, self._inner_y = np.zeros(inner, np.float32), np.zeros(inner, np.float32)
         self._outer = np.zeros(resample_max_output(self._out, inner) if self._out else 0, np.float32)
         self._capture = link[fields.CAPTURE_RING : fields.CAPTURE_RING + 16]
@@ -101,8 +128,12 @@ class Pump:
         self.drift = DriftControl(0.0)
         self._since_s: float | None = None
         self._xruns = int(link[fields.PLAYBACK_XRUNS])
-        self.in_flight_s = 0.0
-        self._next_cut_s = 0.0
+        self._lost = int(link[fields.CAPTURE_LOST])
+        self.in_flight_s = 0.0  # the age now
+        self.ages = [0] * (len(AGE_EDGES_MS) + 1)  # blocks by age
+        self.age_peak_s = 0.0  # largest since somebody set it back
+        self._due_s = 0.0  # sound that playback should have taken since its last callback
+        self._catching_up = False
         self.in_peak = self.out_peak = 0.0  # largest magnitudes since somebody set them back
         self._set_prime()
         ring_skip(self._capture, ring_fill(self._capture))  # what waited while nobody listened is too old
@@ -111,6 +142,10 @@ class Pump:
         """Return the sound that must be in flight: one capture block, and the slack."""
         return int(self.link[fields.CAPTURE + fields.CLOCK_BLOCK_MAX]) / self._in_hz + self._margin_s + self.extra_s
 
+    def max_age_s(self) -> float:
+        """Return the age that is promised: what was asked for, or a little more than this machine's devices need."""
+        return max(self._max_age_s, self.target_s() + 2 * EXCESS_S)
+
     @property
     def delay_s(self) -> float:
         """The declared delay from ring to ring: the engine's and its resamplers'."""
@@ -118,40 +153,80 @@ class Pump:
         return self.engine.delay_ms * 1e-3 + resampler_delay_frames(self._in) / self._in_hz + out_s
 
     def step(self, time_s: float) -> int:
-        """Move everything that is there; return the capture frames moved."""
-        moved = 0
-        while waiting := ring_fill(self._capture):
-            piece = round(min(CATCH_UP_S, self._excess_s(time_s)) * self._in_hz)
-            if waiting / self._in_hz + ring_fill(self._playback) / self._out_hz > self._max_age_s:
-                moved += self._drop(waiting)
-            elif waiting < self._torn_frames:
-                break
-            elif self._torn_frames:
-                moved += self._mend()
-            elif piece == 0:
-                moved += self._pass(CHUNK_FRAMES)
-            elif waiting >= piece and time_s >= self._next_cut_s:
-                moved += self._shorten(piece, time_s)
-            elif waiting > piece:
-                moved += self._pass(min(waiting - piece, CHUNK_FRAMES))
-            else:
-                break  # the playback ring holds enough to wait for a piece worth cutting
-            self._measure(time_s)
+        """Take what was captured and convert what is to be heard next; return the frames converted."""
+        heard = self._take()
+        self._measure(time_s)
+        self._drop_old()
+        moved = self._feed_late() if self._is_late(time_s) else self._feed()
         if moved:
+            self._measure(time_s)
             self._set_prime()
             self._steer(time_s)
+        if heard:
+            self._note_age()
         return moved
 
-    def _excess_s(self, time_s: float) -> float:
-        """Return the sound in flight beyond the target, 0 while that is not known or too little to cut."""
-        if self._since_s is None or time_s < self._since_s + SETTLE_S:
-            return 0.0
-        excess_s = self.in_flight_s - self.target_s()
-        return excess_s if excess_s > EXCESS_S else 0.0
+    def _take(self) -> int:
+        """Move what was captured into the line; return the number of frames."""
+        heard = 0
+        lost = int(self.link[fields.CAPTURE_LOST])
+        while n := ring_pop(self._capture, capture_data(self.link), self._x):
+            wsola_push(self._line, self._x[:n])
+            heard += n
+        if lost != self._lost:  # the ring was full: all in it is too old, and then comes a gap
+            self._lost = lost
+            self.counters.dropped_frames += wsola_clear(self._line)
+        return heard
 
-    def _pass(self, most: int) -> int:
-        """Convert up to `most` captured frames as they are."""
-        return self._convert(self._x, ring_pop(self._capture, capture_data(self.link), self._x[:most]))
+    def _drop_old(self) -> None:
+        """Drop what is too old to be caught up with in time."""
+        max_age_s = self.max_age_s()
+        most_s = min(max_age_s + CATCH_UP_S, max(HARD_CAP_S, max_age_s))
+        if self.in_flight_s > most_s:
+            self.counters.dropped_frames += wsola_skip(self._line, round((self.in_flight_s - most_s) * self._in_hz))
+
+    def _is_late(self, time_s: float) -> bool:
+        """Return whether there is sound to catch up with."""
+        if self._since_s is None or time_s < self._since_s + SETTLE_S:
+            self._catching_up = False
+        else:
+            bound_s = CAUGHT_UP_S if self._catching_up else EXCESS_S
+            self._catching_up = self.in_flight_s - self.target_s() > bound_s
+        return self._catching_up
+
+    def _feed(self) -> int:
+        """Convert all that waits, as it is."""
+        moved = 0
+        while n := wsola_pull(self._line, self._x[:CHUNK_FRAMES], 1.0, 0):
+            moved += self._convert(self._x, n)
+        return moved
+
+    def _feed_late(self) -> int:
+        """Convert what playback needs next, faster than it was said; the rest waits in the line."""
+        need = round(self._needed_s() * self._in_hz)
+        excess = round((self.in_flight_s - self.target_s()) * self._in_hz)
+        moved = 0
+        while moved < need:
+            longest = min(self._longest, excess, wsola_fill(self._line) - self._fade)
+            speed = CATCH_UP_SPEED if longest >= self._shortest else 1.0
+            gone, cuts = wsola_gone(self._line)
+            n = wsola_pull(self._line, self._x[: min(need - moved, self._hop)], speed, longest)
+            if n == 0:
+                break
+            gone, cuts = wsola_gone(self._line)[0] - gone, wsola_gone(self._line)[1] - cuts
+            self.counters.cuts += cuts
+            self.counters.cut_frames += gone - n
+            excess -= gone - n
+            moved += self._convert(self._x, n)
+        return moved
+
+    def _needed_s(self) -> float:
+        """Return the sound that playback lacks to be at its level, or to begin."""
+        held_s = ring_fill(self._playback) / self._out_hz
+        if self.link[fields.PLAYBACK_STATE] == 0:
+            block = int(self.link[fields.PLAYBACK + fields.CLOCK_BLOCK_MAX])
+            return (int(self.link[fields.PLAYBACK_PRIME]) + block) / self._out_hz - held_s
+        return self.target_s() + self._due_s - held_s
 
     def _convert(self, x: NDArray[np.float32], n: int) -> int:
         """Send the first n frames of x through the engine into the playback ring."""
@@ -171,56 +246,34 @@ class Pump:
         ring_push(self._playback, playback_data(self.link), y)
         return n
 
-    def _shorten(self, piece: int, time_s: float) -> int:
-        """Convert one piece of old sound with a little taken out of it, and let time pass before the next cut."""
-        n = ring_pop(self._capture, capture_data(self.link), self._x[:piece])
-        fade = round(FADE_S * self._in_hz)
-        longest = min(round(LONGEST_CUT_S * self._in_hz), n - fade)
-        left = splice(self._x[:n], longest // 2, longest, fade, self._spliced)
-        self.counters.cuts += 1
-        self.counters.cut_frames += n - left
-        self._next_cut_s = time_s + (n - left) / self._in_hz / (CATCH_UP_SPEED - 1.0)
-        self._convert(self._spliced, left)
-        return n
-
-    def _drop(self, waiting: int) -> int:
-        """Forget what waits, but for the first few frames since the last that sounded."""
-        if self._torn_frames == 0:
-            self._torn_frames = ring_pop(self._capture, capture_data(self.link), self._torn)
-            ring_skip(self._capture, waiting - self._torn_frames)
-        else:
-            ring_skip(self._capture, waiting)
-        self.counters.dropped_frames += waiting
-        return waiting
-
-    def _mend(self) -> int:
-        """Cross-fade from where sound was dropped into what comes now."""
-        fade = self._torn_frames
-        self._torn_frames = 0
-        self._x[:fade] = self._torn[:fade]
-        ring_pop(self._capture, capture_data(self.link), self._x[fade : 2 * fade])
-        self._convert(self._spliced, splice(self._x[: 2 * fade], fade, fade, fade, self._spliced))
-        return fade
-
     def _measure(self, time_s: float) -> None:
         """Work out how much sound lies between the two devices at time_s."""
         link = self.link
         in_frames, in_ns, in_callbacks = try_read_clock(link, fields.CAPTURE)
         out_frames, out_ns, out_callbacks = try_read_clock(link, fields.PLAYBACK)
-        in_fill, out_fill = ring_fill(self._capture), ring_fill(self._playback)
+        waiting_s = (ring_fill(self._capture) + wsola_fill(self._line)) / self._in_hz
+        held_s = ring_fill(self._playback) / self._out_hz
         again = try_read_clock(link, fields.CAPTURE)[2], try_read_clock(link, fields.PLAYBACK)[2]
         if min(in_callbacks, out_callbacks) <= 0 or again != (in_callbacks, out_callbacks):
-            return  # not running yet, or a callback came in between: the next measurement will do
+            # not running yet, or a callback came in between: what is held will do until the next measurement
+            self.in_flight_s = waiting_s + held_s
+            return
         self._capture_clock.observe(in_frames, in_ns * 1e-9)
         self._playback_clock.observe(out_frames, out_ns * 1e-9)
         # a clock runs on between callbacks, but not for ever: a device may have stopped
-        most = 4 * int(link[fields.CAPTURE + fields.CLOCK_BLOCK_MAX])
-        since_capture = min(self._capture_clock.frames_at(time_s) - in_frames, most)
-        most = 4 * int(link[fields.PLAYBACK + fields.CLOCK_BLOCK_MAX])
-        since_playback = min(self._playback_clock.frames_at(time_s) - out_frames, most)
-        self.in_flight_s = (in_fill + since_capture) / self._in_hz + (out_fill - since_playback) / self._out_hz
+        most_s = max(LATE_S, 4 * int(link[fields.CAPTURE + fields.CLOCK_BLOCK_MAX]) / self._in_hz)
+        coming_s = min((self._capture_clock.frames_at(time_s) - in_frames) / self._in_hz, most_s)
+        most_s = max(LATE_S, 4 * int(link[fields.PLAYBACK + fields.CLOCK_BLOCK_MAX]) / self._out_hz)
+        self._due_s = min((self._playback_clock.frames_at(time_s) - out_frames) / self._out_hz, most_s)
+        self.in_flight_s = waiting_s + coming_s + held_s - self._due_s
         if self._since_s is None:
             self._since_s = time_s
+
+    def _note_age(self) -> None:
+        """Count the age of one block."""
+        self.ages[bisect_right(AGE_EDGES_MS, 1e3 * self.in_flight_s)] += 1
+        self.age_peak_s = max(self.age_peak_s, self.in_flight_s)
+        self.counters.late_blocks += self.in_flight_s > self.max_age_s()
 
     def _steer(self, time_s: float) -> None:
         """Adjust the resampler to keep the level, and the level to what this machine can hold."""

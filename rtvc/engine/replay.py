@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .build import build_engine
 from .engine import Engine
-from .flight import Flight, RecordedState
+from .flight import RUNG_LIMITED, Flight, RecordedState
 from .params import PARAMS
 from .state import StateError, restore
 
@@ -51,11 +51,14 @@ def replay(flight: Flight, progress: Callable[[float], None] = lambda fraction: 
 
 
 def _blocks(flight: Flight, engine: Engine, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield blocks (first frame, frames) from begin to end; between them set what was set then."""
-    changes = [row for row in flight.params if begin <= row[0] < end]
+    """Yield blocks (first frame, frames) from begin to end; between them tell the engine what it was told then."""
+    changes = [row for row in flight.inputs if begin <= row[0] < end]
     for row, until in zip([None, *changes], [*(int(row[0]) for row in changes), end], strict=True):
         if row is not None:
-            engine.set(row[3:].copy().view(np.float64))
+            if row[1] == RUNG_LIMITED:
+                engine.limit(int(row[2]), int(row[3]))
+            else:
+                engine.set(row[4:].copy().view(np.float64))
             begin = int(row[0])
         for at in range(begin, until, BLOCK_FRAMES):
             yield at, min(BLOCK_FRAMES, until - at)

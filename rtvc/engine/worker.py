@@ -23,12 +23,13 @@ from rtvc.audio import link as fields
 
 from .build import build_engine, wants_neural
 from .engine import Engine
-from .flight import BLOCK_COLUMNS, FLIGHT_INT64, FlightStates, flight_block, flight_params
+from .flight import BLOCK_COLUMNS, FLIGHT_INT64, FlightStates, flight_block, flight_limit, flight_params
 from .guard import guarded
+from .ladder import Ladder
 from .network import NetworkError
 from .param_block import PARAM_INT64, confirm_params, read_params
 from .params import default_values, to_vector
-from .pump import Pump
+from .pump import DSP_MAX_AGE_S, NEURAL_MAX_AGE_S, Pump
 from .taps import TAPS_INT64, taps_begin
 
 POLL_S = 0.0005
@@ -55,8 +56,16 @@ STATE_WARMING, STATE_RUNNING = 1, 2
     STAT_VOICE_DELAY_MS,
     STAT_NEURAL,
     STAT_ENGINE_DELAY_MS,
-) = range(17)
-STATS = 32
+    STAT_AGE_PEAK_MS,  # oldest block of the last heartbeat
+    STAT_MAX_AGE_MS,
+    STAT_LATE_BLOCKS,
+    STAT_CUT_MS,  # time taken out of the sound by cuts
+    STAT_RUNG,  # index into ladder.RUNGS
+    STAT_RUNG_REASON,  # index into ladder.REASONS
+    STAT_RUNG_CHANGES,
+    STAT_AGES,  # first of len(AGE_EDGES_MS) + 1: blocks by age
+) = range(25)
+STATS = 48
 NEURAL_NONE, NEURAL_SPEAKS, NEURAL_FAILED = range(3)  # values of STAT_NEURAL
 
 
@@ -70,7 +79,7 @@ class WorkerSettings:
     taps: str
     one_clock: bool
     margin_s: float
-    max_age_s: float
+    max_age_s: float | None  # None: what suits the voice
     point: str  # operating point of the neural voice
     provider: str  # what onnxruntime runs it on
     flight: str = ""  # flight recorder; "" is none
@@ -84,16 +93,18 @@ def warm_up() -> None:
     engine = Engine()
     taps, flight = np.zeros(TAPS_INT64, np.int64), np.zeros(FLIGHT_INT64, np.int64)
     taps_begin(taps, 0)
-    pump = Pump(link, engine, 0.001, 0.1, True, taps, flight)
+    pump = Pump(link, engine, 0.001, 0.03, True, taps, flight)
     everything = to_vector({"breath.amount": 0.5, "whisper.amount": 0.5, "telephone.amount": 0.5, "pitch.semitones": 3})
     block = (0.1 * np.sin(0.02 * np.arange(256))).astype(np.float32)
-    for i in range(100):
+    for i in range(130):
         if i == 30:
             engine.set(everything)
             flight_params(flight, 1, engine.sample, everything)
         fields.link_capture(link, block.copy(), 256, 1 + i * 5_333_333)
         fields.link_playback(link, np.zeros(256, np.float32), 256, 1 + i * 5_333_333)
-        if not (50 < i < 60 or 70 < i < 95):  # after the first stall sound is caught up with, after the second dropped
+        if i == 125:
+            link[fields.CAPTURE_LOST] += 1  # as if the ring had been full
+        if not (50 < i < 60 or 70 < i < 110):  # after the first stall sound is caught up with, after the second dropped
             pump.step(i * 0.005333)
             flight_block(flight, np.zeros(len(BLOCK_COLUMNS), np.int64))
 
@@ -171,7 +182,9 @@ class _Server:
                        "point": settings.point, "provider": settings.provider}  # fmt: skip
             self._states = FlightStates(flight, self._engine, made_as)
         self._block_row = np.zeros(len(BLOCK_COLUMNS), np.int64)
-        self._pump = Pump(link, self._engine, settings.margin_s, settings.max_age_s, settings.one_clock, taps, flight)
+        max_age_s = settings.max_age_s or (NEURAL_MAX_AGE_S if self._neural == NEURAL_SPEAKS else DSP_MAX_AGE_S)
+        self._pump = Pump(link, self._engine, settings.margin_s, max_age_s, settings.one_clock, taps, flight)
+        self._ladder = Ladder(self._engine.rungs)
         self._block_s = 0.0
 
     def run(self) -> None:
@@ -185,7 +198,7 @@ class _Server:
         beat_s = 0.0
         busy_s = 0.0
         while not link[fields.ENGINE_STOP]:
-            begin_s = time.perf_counter()
+            begin_s, begin_cpu_s = time.perf_counter(), time.thread_time()
             self._take_params()
             due_s = self._due_s()  # before the step: a callback that comes after it must not be slept through
             moved = self._pump.step(begin_s)
@@ -193,6 +206,7 @@ class _Server:
             if moved:
                 busy_s += end_s - begin_s
                 self._block_s = max(self._block_s, end_s - begin_s)
+                self._judge(moved, end_s - begin_s, time.thread_time() - begin_cpu_s, end_s)
                 self._record(begin_s, end_s)
             if end_s - beat_s > HEARTBEAT_S:
                 link[fields.ENGINE_ALIVE_NS] = time.perf_counter_ns()
@@ -223,8 +237,23 @@ class _Server:
         row[3], row[4] = round(1e6 * pump.in_flight_s), round(1e6 * pump.target_s())
         row[5] = self._link[fields.PLAYBACK_XRUNS]
         row[6], row[7] = pump.counters.dropped_frames, pump.counters.cuts
-        row[8] = NEURAL_FAILED if self._engine.failure else self._neural
+        row[8] = self._engine.rung
         flight_block(self._flight, row)
+
+    def _judge(self, frames: int, busy_s: float, cpu_s: float, time_s: float) -> None:
+        """Choose the rung by how long a block of so many captured frames took."""
+        sound_s = frames / int(self._link[fields.CAPTURE_RATE_HZ])
+        ladder, engine = self._ladder, self._engine
+        changed = ladder.observe(busy_s, cpu_s, sound_s, max(sound_s, self._pump.target_s()), time_s)
+        for rung in engine.failures:
+            if rung == ladder.ready:
+                ladder.failed(rung, time_s)
+                changed = True
+        if changed:
+            engine.limit(ladder.heard, ladder.ready)
+            if self._states and self._flight is not None:
+                flight_limit(self._flight, ladder.heard, ladder.ready)
+                self._states.changed()
 
     def _due_s(self) -> float:
         """Return when the next capture callback is due."""
@@ -242,7 +271,15 @@ class _Server:
         stats[STAT_BLOCK_MAX_MS] = 1e3 * self._block_s
         stats[STAT_CUTS] = pump.counters.cuts
         stats[STAT_DROPPED_FRAMES] = pump.counters.dropped_frames
+        stats[STAT_CUT_MS] = 1e3 * pump.counters.cut_frames / int(self._link[fields.CAPTURE_RATE_HZ])
+        stats[STAT_LATE_BLOCKS] = pump.counters.late_blocks
         stats[STAT_DEEPER] = pump.counters.deeper
+        stats[STAT_AGE_PEAK_MS] = 1e3 * max(pump.age_peak_s, pump.in_flight_s)
+        pump.age_peak_s = 0.0
+        stats[STAT_MAX_AGE_MS] = 1e3 * pump.max_age_s()
+        stats[STAT_AGES : STAT_AGES + len(pump.ages)] = pump.ages
+        stats[STAT_RUNG] = self._engine.rung
+        stats[STAT_RUNG_REASON], stats[STAT_RUNG_CHANGES] = self._ladder.reason, self._ladder.changes
         stats[STAT_OWN_HZ] = self._engine.own_hz
         stats[STAT_IN_PEAK], stats[STAT_OUT_PEAK] = pump.in_peak, pump.out_peak
         pump.in_peak = pump.out_peak = 0.0

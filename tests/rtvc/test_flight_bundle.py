@@ -65,7 +65,7 @@ def npy(array: np.ndarray) -> bytes:
 def test_what_was_recorded_comes_back_bit_for_bit(bundle: Path, flight: Flight) -> None:
     found = read_bundle(bundle)
     assert found.about["reason"] == "asked for by a test" and found.about["status"] == {"state": "running"}
-    for name in ("x", "y", "params", "blocks"):
+    for name in ("x", "y", "inputs", "blocks"):
         assert getattr(found.flight, name).tobytes() == getattr(flight, name).tobytes()
     assert found.flight.states == flight.states and len(flight.states) == 3
     with zipfile.ZipFile(bundle) as file:
@@ -81,7 +81,7 @@ def test_without_sound_nothing_of_the_voice_is_in_it(flight: Flight, tmp_path: P
     path = tmp_path / "quiet.zip"
     write_bundle(path, flight, "a crash", {}, sound=False)
     with zipfile.ZipFile(path) as file:
-        assert sorted(file.namelist()) == ["blocks.npy", "flight.json", "params.npy"]
+        assert sorted(file.namelist()) == ["blocks.npy", "flight.json", "inputs.npy"]
         assert json.loads(file.read("flight.json"))["states"] == []
     found = read_bundle(path)
     assert len(found.flight.x) == 0 and len(found.flight.blocks) == len(flight.blocks)
@@ -141,8 +141,8 @@ def test_flipped_bytes_never_crash_the_reader(bundle: Path) -> None:
 
 
 def test_a_foreign_file_is_told_so(bundle: Path, flight: Flight, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = flight.params.copy()
-    values[0, 3:].view(np.float64)[0] = 99.0
+    values = flight.inputs.copy()
+    values[0, 4:].view(np.float64)[0] = 99.0
     cases = {
         "no such file": bundle.with_name("missing.zip"),
         "flight.json is missing": changed(bundle, "flight.json", None),
@@ -161,8 +161,8 @@ def test_a_foreign_file_is_told_so(bundle: Path, flight: Flight, monkeypatch: py
         ("heard.wav", b"RIFF", "is damaged"),
         ("said.wav", None, "is damaged"),
         ("state-1.bin", None, "is damaged"),
-        ("params.npy", npy(values), "out of range"),
-        ("params.npy", npy(flight.params[:, :5]), "was expected"),
+        ("inputs.npy", npy(values), "out of range"),
+        ("inputs.npy", npy(flight.inputs[:, :5]), "was expected"),
         ("blocks.npy", npy(flight.blocks.astype(np.float32)), "was expected"),
         ("blocks.npy", npy(np.array([{}], object)), "is damaged"),
     ):

@@ -8,18 +8,13 @@ import signal
 import pytest
 
 from rtvc.config import Audio, Devices, Settings
-from rtvc.engine.live import LiveStatus
+from rtvc.engine.status import LiveStatus
 from rtvc.live_view import LiveChoice, choice_from, latency_ms, status_text
 from tests import rig
 
 
 def status(**fields: object) -> LiveStatus:
-    defaults = dict.fromkeys(LiveStatus.__dataclass_fields__, 0) | {
-        "state": "running",
-        "device_ms": None,
-        "message": "",
-    }
-    return LiveStatus(**(defaults | fields))  # type: ignore[arg-type]
+    return LiveStatus(**({"state": "running"} | fields))  # type: ignore[arg-type]
 
 
 def test_settings_choose_what_is_opened() -> None:
@@ -34,11 +29,13 @@ def test_latency_is_the_sum_of_its_parts() -> None:
 
 
 def test_the_status_line_shows_latency_levels_and_xruns() -> None:
-    text = status_text(status(voice_delay_ms=13.5, in_flight_ms=9, in_peak_dbfs=-30, out_peak_dbfs=-90, xruns=3))
-    assert text == " 22.5 ms  in |||||      out             3 xruns  load 0%"
+    quiet = status(voice_delay_ms=13.5, in_flight_ms=9, age_ms=14.2, in_peak_dbfs=-30, out_peak_dbfs=-90, xruns=3)
+    assert status_text(quiet) == " 22.5 ms (age 14)  in |||||      out             3 xruns  load 0%"
     sure = status(measured_p50_ms=22.4, measured_p95_ms=24.0, measured_confidence=0.98)
     assert status_text(sure).endswith("  measured 22.4 ms, p95 24.0 (98% sure)")
     assert "2 restarts" in status_text(status(engine_restarts=2))
+    assert "480 frames dropped" in status_text(status(dropped_frames=480))
+    assert "dsp (the networks failed)" in status_text(status(rung="dsp", rung_reason="the networks failed"))
 
 
 def live(server: rig.Server, *more: str) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ def test_the_last_minute_is_saved_and_runs_again_bit_for_bit(sounding: Served, c
     assert (
         len(bundle.flight.x) / 48000 == pytest.approx(saved["seconds"], abs=0.01) and "local" in bundle.about["reason"]
     )
-    assert len(bundle.flight.params) >= 2 and bundle.about["status"]["state"] == "running"
+    assert len(bundle.flight.inputs) >= 2 and bundle.about["status"]["state"] == "running"
     again = replay(bundle.flight)
     assert again.compared > 4800 and again.differ_at is None
     with pytest.raises(ControlError, match="exists"):

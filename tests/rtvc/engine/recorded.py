@@ -14,7 +14,7 @@ from rtvc.audio.link import link_memory
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
 from rtvc.engine.build import build_engine
 from rtvc.engine.engine import Engine
-from rtvc.engine.flight import BLOCK_COLUMNS, FLIGHT_INT64, FlightStates, flight_block, flight_params
+from rtvc.engine.flight import BLOCK_COLUMNS, FLIGHT_INT64, FlightStates, flight_block, flight_limit, flight_params
 from rtvc.engine.params import Value, to_vector
 from rtvc.engine.pump import Pump
 
@@ -54,6 +54,12 @@ class Session:
         self.rev += 1
         self.engine.set(to_vector(sound))
         flight_params(self.flight, self.rev, self.engine.sample, to_vector(sound))
+        self.states.changed()
+
+    def limit(self, heard: int, ready: int) -> None:
+        """Limit the engine's rung, as the quality ladder does between two steps."""
+        self.engine.limit(heard, ready)
+        flight_limit(self.flight, heard, ready)
         self.states.changed()
 
     def run(self, seconds: float) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
 from rtvc.engine.engine import CEILING_DBFS, Engine
+from rtvc.engine.ladder import DSP, FP32, INT8, SILENCE
 from rtvc.engine.params import PARAMS, Value, to_vector
 
 RATES_HZ = (8000, 16000, 22050, 44100, 48000, 96000, 192000)
@@ -187,3 +188,123 @@ def test_switching_voices_cross_fades() -> None:
         engine.set(to_vector({"voice.name": ("own", "dsp", "silence")[(k // 20) % 3]}))
         engine.process(x[start : start + 480], y[start : start + 480])
     assert np.abs(np.diff(y)).max() < 2 * np.abs(np.diff(x)).max()
+
+
+class Tone:
+    """A stand-in for a neural voice: a tone of its own, as late as it says; it may break."""
+
+    delay_frames = 2000
+
+    def __init__(self, hz: float) -> None:
+        self.hz, self.at, self.ticked, self.broken = hz, 0, False, False
+
+    def reset(self) -> None:
+        self.at, self.ticked = 0, False
+
+    def tick(self, values: NDArray[np.float64]) -> None:
+        self.ticked = True
+
+    def process(self, x: Sound, y: Sound) -> None:
+        if self.broken or not self.ticked:
+            raise RuntimeError("no more")
+        y[:] = 0.1 * np.sin(2 * np.pi * self.hz / 48000 * (self.at + np.arange(len(y))))
+        self.at += len(y)
+
+
+SUNG: dict[str, Value] = {"voice.name": "neural", "level.match": False, "gate.threshold_db": -90}
+COARSE_HZ, FINE_HZ = 500.0, 1000.0
+
+
+def singer(fine: bool = False) -> tuple[Engine, Tone, Tone]:
+    coarse, finer = Tone(COARSE_HZ), Tone(FINE_HZ)
+    engine = Engine(48000, to_vector(SUNG), coarse, finer if fine else None)  # type: ignore[arg-type]
+    return engine, coarse, finer
+
+
+def level(y: Sound, hz: float) -> float:
+    return 2 * abs(np.mean(y * np.exp(-2j * np.pi * hz / 48000 * np.arange(len(y)))))
+
+
+def sing(engine: Engine, seconds: float) -> Sound:
+    faint = np.random.default_rng(0).normal(0, 1e-4, round(48000 * seconds))  # what opens the gate
+    return run(engine, faint.astype(np.float32), [256])
+
+
+def test_the_rungs_are_those_whose_voices_are_there() -> None:
+    assert Engine(48000).rungs == (DSP, SILENCE)
+    assert singer()[0].rungs == (INT8, DSP, SILENCE)
+    assert singer(fine=True)[0].rungs == (FP32, INT8, DSP, SILENCE)
+    late = Tone(100.0)
+    late.delay_frames = 3000
+    with pytest.raises(ValueError, match=r"one delay, got \[2000, 3000\]"):
+        Engine(48000, None, Tone(100.0), late)  # type: ignore[arg-type]
+
+
+def test_the_best_rung_sounds_and_a_worse_one_takes_over_within_ten_milliseconds_without_a_click() -> None:
+    engine, coarse, _ = singer(fine=True)
+    assert engine.rung == FP32
+    y = sing(engine, 0.5)
+    assert level(y[-9600:], FINE_HZ) == pytest.approx(0.1, rel=0.01)
+    assert coarse.at == 0  # what is not heard is not computed
+    engine.limit(DSP, DSP)
+    assert engine.rung == DSP
+    fallen = sing(engine, 0.5)
+    assert np.abs(fallen[240 + 480 + 72 :]).max() < 1e-3  # a tick, the fade, the limiter's delay; nobody speaks
+    natural = np.abs(np.diff(y[-4800:])).max()
+    assert np.abs(np.diff(np.concatenate([y, fallen]))).max() < 1.1 * natural + 0.1 / 480
+
+
+def test_a_rung_on_trial_runs_from_its_beginning_and_is_not_heard() -> None:
+    engine, coarse, finer = singer(fine=True)
+    engine.limit(DSP, DSP)
+    sing(engine, 0.2)
+    at = finer.at
+    engine.limit(DSP, INT8)
+    assert np.abs(sing(engine, 0.5)).max() < 1e-3
+    assert coarse.at == 24_000
+    assert finer.at == at
+    engine.limit(INT8, INT8)
+    assert engine.rung == INT8
+    assert level(sing(engine, 0.5)[-9600:], COARSE_HZ) == pytest.approx(0.1, rel=0.01)
+
+
+def test_a_rung_that_raises_sinks_and_may_be_tried_again() -> None:
+    engine, coarse, _ = singer()
+    y = sing(engine, 0.5)
+    coarse.broken = True
+    failed = sing(engine, 0.5)
+    assert engine.failures == {INT8: "the neural voice stopped: no more"}
+    assert engine.rung == DSP
+    assert np.abs(failed[960:]).max() < 1e-3
+    assert np.abs(np.diff(np.concatenate([y, failed]))).max() < 0.1 * 0.07 + 1e-3
+    coarse.broken = False
+    engine.limit(DSP, INT8)
+    assert engine.failures == {}
+    assert np.abs(sing(engine, 0.2)).max() < 1e-3
+    engine.limit(INT8, INT8)
+    assert level(sing(engine, 0.5)[-9600:], COARSE_HZ) == pytest.approx(0.1, rel=0.01)
+
+
+def test_where_one_of_two_networks_fails_the_other_speaks() -> None:
+    engine, _, finer = singer(fine=True)
+    sing(engine, 0.2)
+    finer.broken = True
+    y = sing(engine, 0.5)
+    assert engine.rung == INT8
+    assert engine.failure == ""  # a neural voice is heard
+    assert level(y[-9600:], COARSE_HZ) == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.parametrize("voice", ["dsp", "own", "neural"])
+def test_the_last_rung_is_silence_whatever_voice_is_asked_for_and_costs_nothing(voice: str) -> None:
+    x = speechlike(48000, 1.0)
+    engine, coarse, _ = singer()
+    engine.set(to_vector({**SUNG, "voice.name": voice}))
+    assert np.std(run(engine, x, [256])[24_000:]) > 0.005
+    engine.limit(SILENCE, SILENCE)
+    at = coarse.at
+    assert not run(engine, x, [256])[1000:].any()
+    assert coarse.at - at <= 1000
+    engine.limit(DSP, DSP)
+    assert engine.rung == DSP
+    assert np.std(run(engine, x, [256])[24_000:]) > (0.005 if voice != "neural" else 0.001)

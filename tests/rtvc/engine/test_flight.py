@@ -13,8 +13,8 @@ from rtvc.engine.flight import (
     BLOCK_COLUMNS,
     FLIGHT_INT64,
     FRAMES,
+    INPUT_ROWS,
     MARGIN_FRAMES,
-    PARAM_ROWS,
     RECORDED_S,
     STATE_EVERY_S,
     STATES,
@@ -83,16 +83,16 @@ def test_the_block_that_an_engine_died_in_is_there_and_the_next_engine_closes_th
 def test_parameters_and_blocks_are_kept_with_the_frame_at_which_they_were() -> None:
     flight = np.zeros(FLIGHT_INT64, np.int64)
     values = default_values()
-    for i in range(PARAM_ROWS + 10):
+    for i in range(INPUT_ROWS + 10):
         values[0] = i
         flight_params(flight, i, 7 * i, values)
         flight_hear(flight, ramp(i, 1))
         flight_block(flight, np.arange(len(BLOCK_COLUMNS)) + i)
     found = read_flight(flight)
-    assert found.params[-1, :3].tolist() == [PARAM_ROWS + 9, PARAM_ROWS + 9, 7 * (PARAM_ROWS + 9)]
-    assert len(found.params) == PARAM_ROWS - 1 and (np.diff(found.params[:, 0]) == 1).all()
-    assert np.array_equal(found.params[-1, 3:].copy().view(np.float64), values)
-    assert found.blocks[-1, 0] == PARAM_ROWS + 10 and found.blocks[-1, 1] == 1 + PARAM_ROWS + 9
+    assert found.inputs[-1, :4].tolist() == [INPUT_ROWS + 9, 0, INPUT_ROWS + 9, 7 * (INPUT_ROWS + 9)]
+    assert len(found.inputs) == INPUT_ROWS - 1 and (np.diff(found.inputs[:, 0]) == 1).all()
+    assert np.array_equal(found.inputs[-1, 4:].copy().view(np.float64), values)
+    assert found.blocks[-1, 0] == INPUT_ROWS + 10 and found.blocks[-1, 1] == 1 + INPUT_ROWS + 9
     assert np.array_equal(latest_blocks(flight, 5), found.blocks[-5:])
 
 

@@ -23,8 +23,10 @@ from rtvc.audio.backend import DeviceError
 from rtvc.audio.link import FADE_FRAMES
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
 from rtvc.engine import live
-from rtvc.engine.live import MAX_AGE_S, LiveSession
+from rtvc.engine.faults import SleepWatch
+from rtvc.engine.live import LiveSession
 from rtvc.engine.params import to_vector
+from rtvc.engine.pump import CATCH_UP_S, DSP_MAX_AGE_S
 from rtvc.kernels.ring import ring_fill, ring_push
 
 RATE_HZ = 48000
@@ -201,7 +203,7 @@ def test_an_engine_that_is_killed_is_replaced_and_no_raw_voice_is_heard(blocks_m
     quiet = np.abs(y) < SILENT
     runs = np.lib.stride_tricks.sliding_window_view(quiet[before:], 480).all(axis=1)
     # there is silence; how soon is measured by bench/isolation.py
-    assert np.argmax(runs) < (MAX_AGE_S + 0.05) * RATE_HZ + (after - before)
+    assert np.argmax(runs) < (DSP_MAX_AGE_S + CATCH_UP_S + 0.05) * RATE_HZ + (after - before)
     silence = before + int(np.argmax(runs))
     back = silence + int(np.argmax(~quiet[silence:]))
     assert (back - silence) / RATE_HZ < 5.0
@@ -399,6 +401,69 @@ def test_status_and_set_may_be_called_from_anywhere_while_it_starts_and_stops(bl
     for thread in asking:
         thread.join()
     assert {"stopped", "running"} <= states
+
+
+def test_faults_are_counted_by_name_and_timed(blocks_made: list[str]) -> None:
+    studio = Studio()
+    with LiveSession(studio, VOICE) as session:
+        studio.await_sound()
+        assert set(session.status().faults.values()) == {0}
+        os.kill(session.engine_pid or 0, signal.SIGKILL)
+        wait_for(lambda: session.status().faults["engine_died"] == 1, "the fault to be counted")
+        wait_for(lambda: session.status().outage_ms > 0, "its end")
+        os.kill(session.engine_pid or 0, signal.SIGSTOP)
+        wait_for(lambda: session.status().faults["engine_hung"] == 1, "the hang to be counted")
+        wait_for(lambda: session.status().state == "running", "its end")
+        studio.await_sound()
+    assert sum(session.status().faults.values()) == 2  # they outlive the session
+
+
+def test_after_a_sleep_of_the_machine_devices_and_engine_begin_anew(
+    blocks_made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = [0.0]
+
+    class Sleepy(SleepWatch):
+        def slept_s(self) -> float:
+            return slept.pop() if slept else 0.0
+
+    monkeypatch.setattr(live, "SleepWatch", Sleepy)
+    studio = Studio()
+    with LiveSession(studio, VOICE) as session:
+        studio.await_sound()
+        slept.append(3600.0)
+        wait_for(lambda: session.status().faults["suspended"] == 1, "the sleep to be noticed")
+        wait_for(lambda: session.status().state == "running", "the session to run again")
+        studio.await_sound()
+    assert len(studio.opened) == 2
+
+
+def test_a_device_that_comes_back_with_another_rate_is_told_and_goes_on(blocks_made: list[str]) -> None:
+    studio = Studio(SimulatedClock(unplugged_s=((1.5, 1e9),)))
+    with LiveSession(studio, VOICE) as session:
+        studio.await_sound()
+        studio.clocks = SimulatedClock(44_100), SimulatedClock(48_000)
+        wait_for(lambda: session.status().faults["rate_changed"] == 1, "the new rate")
+        wait_for(lambda: session.status().state == "running", "the session to run again")
+        studio.await_sound()
+        status = session.status()
+        assert (status.capture_rate_hz, status.playback_rate_hz) == (44_100, 48_000)
+        assert status.faults["device_lost"] == 1
+    assert_no_raw_voice(studio.heard())
+
+
+def test_the_age_is_told_and_counted_block_by_block(blocks_made: list[str]) -> None:
+    studio = Studio()
+    with LiveSession(studio, VOICE, max_age_ms=50) as session:
+        studio.await_sound(1.0)
+        wait_for(lambda: session.status().age_ms > 0, "an age")
+        status = session.status()
+        assert status.max_age_ms == pytest.approx(50)
+        assert sum(status.ages) > 50
+        assert status.rung == "dsp"
+        assert status.rung_reason == ""
+        session.set(to_vector({"voice.name": "own"}, VOICE))
+        assert session.status().rung == "own"
 
 
 SCRIPT = """

@@ -21,6 +21,7 @@ from rtvc.engine.flight import (
     flight_say,
     read_flight,
 )
+from rtvc.engine.ladder import DSP, INT8, SILENCE
 from rtvc.engine.params import Value, to_vector
 from rtvc.engine.replay import replay
 from rtvc.engine.state import FreshState, StateError, restore
@@ -75,6 +76,27 @@ def test_the_neural_voice_is_the_same_bit_for_bit(first: int) -> None:
     flight = read_flight(session.flight)
     again = replay(replace(flight, states=flight.states[first:]))
     assert again.compared > 48_000 and again.differ_at is None
+
+
+@pytest.mark.parametrize("first", range(6))
+def test_rungs_that_the_ladder_chose_are_replayed(ladder_flight: Flight, first: int) -> None:
+    again = replay(replace(ladder_flight, states=ladder_flight.states[first:]))
+    assert again.compared > 20_000 and again.differ_at is None
+
+
+@pytest.fixture(scope="module")
+def ladder_flight() -> Flight:
+    session = Session(7.0)
+    neural: dict[str, Value] = {"voice.name": "neural", "voice.timbre": "heart"}
+    session.begin(neural)
+    session.run(1.0)
+    for heard, ready in ((DSP, DSP), (DSP, INT8), (INT8, INT8), (SILENCE, SILENCE)):
+        session.limit(heard, ready)
+        session.run(1.0)
+    session.limit(INT8, INT8)
+    session.set(neural | {"voice.timbre": "emma"})
+    session.run(1.0)
+    return read_flight(session.flight)
 
 
 def test_when_the_session_is_older_than_the_record_a_minute_is_still_the_same_bit_for_bit() -> None:

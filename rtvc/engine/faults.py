@@ -1,0 +1,116 @@
+"""What can go wrong around an engine: the faults by name, how they are noticed, how often they came.
+
+`EngineWatch` looks at a running engine from outside: it died, it hangs (no heartbeat), or it is stuck (it beats, but
+takes no sound although the microphone gives some). `SleepWatch` notices that the machine slept, by a clock that runs
+on meanwhile and one that does not. What devices lose, they tell themselves (`rtvc.audio.backend.Lost`). FAULTS.md
+beside this file says for each fault what users hear and are told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtvc.audio import link as fields
+from rtvc.kernels.ring import READ, WRITTEN
+
+from . import worker
+
+ENGINE_DIED, ENGINE_HUNG, ENGINE_STUCK = "engine_died", "engine_hung", "engine_stuck"
+SERVER_LOST, RATE_CHANGED, SUSPENDED = "server_lost", "rate_changed", "suspended"
+FAULTS = (
+    ENGINE_DIED,
+    ENGINE_HUNG,
+    ENGINE_STUCK,
+    "device_lost",
+    "device_silent",
+    "device_taken",
+    SERVER_LOST,
+    RATE_CHANGED,
+    SUSPENDED,
+)
+
+HUNG_S = 1.0
+WARM_UP_S = 120.0  # the very first start compiles every kernel
+SLEPT_S = 0.5  # shorter than any real suspend, longer than a clock is ever set back by
+
+
+class FaultLog:
+    """Counts faults by name and times how long the last one took to be over."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(FAULTS, 0)
+        self.last = ""  # a sentence about the last one
+        self.outage_ms = 0.0  # from the last fault's being noticed until sound could run again
+        self._since_s: float | None = None
+        self._during: set[str] = set()
+
+    def add(self, fault: str, sentence: str) -> None:
+        """Count one; the outage lasts from the first of several until `over`."""
+        self.counts[fault] += 1
+        self.last = sentence
+        self._during.add(fault)
+        if self._since_s is None:
+            self._since_s = time.perf_counter()
+
+    def add_once(self, fault: str, sentence: str) -> None:
+        """Count one that may be met again and again in one outage."""
+        if fault not in self._during:
+            self.add(fault, sentence)
+
+    def over(self) -> None:
+        """Say that all is well again."""
+        if self._since_s is not None:
+            self.outage_ms = round(1e3 * (time.perf_counter() - self._since_s), 1)
+            self._since_s = None
+            self._during.clear()
+
+
+class EngineWatch:
+    """Watches over one engine process on a link (int64[LINK_INT64])."""
+
+    def __init__(self, link: NDArray[np.int64], process: BaseProcess) -> None:
+        self._link, self._process = link, process
+        self._since_s = time.perf_counter()
+        self._taken, self._taken_s = -1, self._since_s
+
+    def failed(self) -> tuple[str, str] | None:
+        """Return the fault and a sentence about it, None while the engine is well or has only just begun."""
+        if not self._process.is_alive():
+            return ENGINE_DIED, "the engine process died and was replaced"
+        link, now_s = self._link, time.perf_counter()
+        age_s = now_s - self._since_s
+        if link[fields.ENGINE_STATE] == worker.STATE_RUNNING:
+            silent_s, limit_s = (time.perf_counter_ns() - int(link[fields.ENGINE_ALIVE_NS])) * 1e-9, HUNG_S
+        else:
+            silent_s, limit_s = age_s, WARM_UP_S
+        if min(silent_s, age_s) > limit_s:
+            return ENGINE_HUNG, f"the engine process hung for {silent_s:.1f} s and was replaced"
+        written, taken = (int(link[fields.CAPTURE_RING + field]) for field in (WRITTEN, READ))
+        waits = limit_s == HUNG_S and written > taken
+        if taken != self._taken or not waits:
+            self._taken, self._taken_s = taken, now_s
+        if now_s - self._taken_s > HUNG_S:
+            return ENGINE_STUCK, f"the engine took no sound for {now_s - self._taken_s:.1f} s and was replaced"
+        return None
+
+
+class SleepWatch:
+    """Notices a suspend and resume; Linux only, for elsewhere there is no clock that tells."""
+
+    def __init__(self, awake_s: Callable[[], float] | None = None, always_s: Callable[[], float] | None = None) -> None:
+        """awake_s stands still while the machine sleeps, always_s does not."""
+        boottime = getattr(time, "CLOCK_BOOTTIME", None)
+        self._awake_s = awake_s or time.monotonic
+        self._always_s = always_s or (time.monotonic if boottime is None else lambda: time.clock_gettime(boottime))
+        self._apart_s = self._always_s() - self._awake_s()
+
+    def slept_s(self) -> float:
+        """Return how long the machine slept since the last call, 0 if it did not."""
+        apart_s = self._always_s() - self._awake_s()
+        slept_s, self._apart_s = apart_s - self._apart_s, apart_s
+        return slept_s if slept_s > SLEPT_S else 0.0
