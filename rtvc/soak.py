@@ -235,7 +235,7 @@ def _measure(session: LiveSession, trial: SoakTrial) -> None:
     """Take the timings of all blocks from the flight recorder."""
     if flight := session.read_flight():
         took, age = (flight.blocks[:, BLOCK_COLUMNS.index(name)] for name in ("took_ns", "in_flight_us"))
-        trial.block_ms, trial.age_ms = took * 1e-6, age * 1e-3
+        trial.block_ms, trial.age_ms = took.astype(np.float64) * 1e-6, age.astype(np.float64) * 1e-3
 
 
 def soak(
