@@ -142,6 +142,7 @@ def status_text(status: LiveStatus) -> str:
     """Return the status as one line."""
     trouble = f"  {status.engine_restarts} restarts" if status.engine_restarts else ""
     trouble += "  DSP voice in place of the neural one" if status.neural == "failed" else ""
+    trouble += f"  {status.feedback}" if status.feedback else ""
     measured = ""
     if status.measured_confidence:
         measured = f"  measured {status.measured_p50_ms:.1f} ms, p95 {status.measured_p95_ms:.1f} "
