@@ -145,6 +145,7 @@ def status_text(status: LiveStatus) -> str:
     trouble = f"  {status.engine_restarts} restarts" if status.engine_restarts else ""
     trouble += f"  {status.dropped_frames} frames dropped" if status.dropped_frames else ""
     trouble += f"  {status.rung} ({status.rung_reason})" if status.rung_reason else ""
+    trouble += f"  {status.feedback}" if status.feedback else ""
     measured = ""
     if status.measured_confidence:
         measured = f"  measured {status.measured_p50_ms:.1f} ms, p95 {status.measured_p95_ms:.1f} "

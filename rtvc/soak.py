@@ -27,7 +27,8 @@ from rtvc.audio.backend import DeviceError, Streams
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
 from rtvc.demo import read_voice, sample_path
 from rtvc.engine.flight import BLOCK_COLUMNS
-from rtvc.engine.live import LiveSession, LiveStatus
+from rtvc.engine.live import LiveSession
+from rtvc.engine.status import LiveStatus
 
 BLOCKS_FRAMES = (64, 128, 256, 512, 1024)
 RATE_HZ = 48_000
@@ -235,7 +236,7 @@ def _measure(session: LiveSession, trial: SoakTrial) -> None:
     """Take the timings of all blocks from the flight recorder."""
     if flight := session.read_flight():
         took, age = (flight.blocks[:, BLOCK_COLUMNS.index(name)] for name in ("took_ns", "in_flight_us"))
-        trial.block_ms, trial.age_ms = took * 1e-6, age * 1e-3
+        trial.block_ms, trial.age_ms = took.astype(np.float64) * 1e-6, age.astype(np.float64) * 1e-3
 
 
 def soak(

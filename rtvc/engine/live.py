@@ -28,6 +28,7 @@ from . import worker
 from .build import DEFAULT_POINT, wants_neural
 from .delay_meter import DelayMeter
 from .faults import RATE_CHANGED, SERVER_LOST, SUSPENDED, WARM_UP_S, EngineWatch, FaultLog, SleepWatch
+from .feedback import FeedbackWatch
 from .flight import FLIGHT_BYTES, FLIGHT_INT64, Flight, read_flight
 from .network import CPU
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
@@ -133,7 +134,7 @@ class LiveSession:
                     recorded = self._has_recorder and _has_room()
                     self._flight = self._share(FLIGHT_BYTES, FLIGHT_INT64, np.int64) if recorded else None
                     self._state, self._message = "starting", ""
-                    self._delay = DelayMeter()
+                    self._delay, self._feedback = DelayMeter(), FeedbackWatch()
                     write_params(self._params.view, self._values)
                 self._streams = self._open_streams(self._link.view)
                 self._start_engine()
@@ -214,6 +215,7 @@ class LiveSession:
                 measured_p50_ms=self._delay.reading.p50_ms,
                 measured_p95_ms=self._delay.reading.p95_ms,
                 measured_confidence=self._delay.reading.confidence,
+                feedback=str(self._feedback.found or ""),
                 **engine_status(self._link.view, self._params.view, self._stats.view, own),  # type: ignore[arg-type]
             )
 
@@ -305,14 +307,16 @@ class LiveSession:
                     self._replace_engine()
                 elif self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING:
                     self._state, self._message = "running", ""
-                    self._measure_delay()
+                    self._listen()
                     self._faults.over()
         except BaseException as error:
             self._state, self._message = "failed", f"nobody watches over the session any more: {error}"
             raise
 
-    def _measure_delay(self) -> None:
+    def _listen(self) -> None:
+        """Measure delay and feedback by the sound itself."""
         if self._flight:
+            self._feedback.look(self._flight.view)
             stats = self._stats.view
             outside_ms = float(stats[worker.STAT_VOICE_DELAY_MS] - stats[worker.STAT_ENGINE_DELAY_MS])
             streams = self._streams

@@ -39,6 +39,7 @@ function bannersOf({ store, params }) {
   const running = isRunning(status);
   if (store.get("panic")) banners.push(["panic", "bad", "panic"]);
   if (running && status.neural === "failed") banners.push(["neural", "bad", "warn", status.message]);
+  if (running && status.feedback) banners.push(["feedback", "warn", "warn", status.feedback]);
   const silent = store.get("panic") || store.get("muted");
   const raw = store.get("bypass")?.active || params.value("voice.name") === "own";
   if (running && raw && !silent) banners.push(["raw", "warn", "mic"]);

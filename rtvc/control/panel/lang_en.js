@@ -37,6 +37,8 @@ export const english = {
   "banner.retry": "Try now",
   "banner.trying": "trying",
   "banner.retry-in": "next try in {seconds} s",
+  "banner.feedback": "Your microphone hears this program's own sound.",
+  "banner.feedback.more": "Use headphones, or turn the loudspeaker down.",
   "banner.panic": "Panic is on: silence.",
   "banner.panic.more": "Nobody hears you until it is released.",
   "banner.release": "Release",

@@ -37,6 +37,8 @@ export const chinese = {
   "banner.retry": "立即重试",
   "banner.trying": "正在重试",
   "banner.retry-in": "{seconds} 秒后重试",
+  "banner.feedback": "麦克风听到了本程序自己的声音。",
+  "banner.feedback.more": "请使用耳机，或调低扬声器音量。",
   "banner.panic": "紧急静音已开启。",
   "banner.panic.more": "解除之前，没有人能听到你。",
   "banner.release": "解除",
