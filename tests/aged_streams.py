@@ -28,12 +28,14 @@ class AgedStreams(SimulatedStreams):
         self._moved: list[tuple[int, int]] = []  # frames written for playback, frames taken from the microphone
         self._said: list[tuple[int, float]] = [(0, 0.0)]  # frames captured, when the last of them was said
         self._heard: list[tuple[float, int, bool]] = []  # when, frames read, whether all of the block was sound
+        self.converted = 0  # captured frames that went through the engine
         convert = pump._convert
 
         def traced(x: NDArray[np.float32], n: int) -> int:
             written, taken = self._count(fields.PLAYBACK_RING + WRITTEN), wsola_gone(pump._line)[0]
             self._moved.append((written, taken - n))
             moved = convert(x, n)
+            self.converted += n
             self._moved.append((self._count(fields.PLAYBACK_RING + WRITTEN), taken))
             return moved
 

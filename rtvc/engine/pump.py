@@ -66,7 +66,8 @@ EXCESS_S = 0.010  # above the target: more than drift control should stretch awa
 CAUGHT_UP_S = 0.005  # above the target: drift control may have the rest
 LATE_S = 0.02  # a playback callback may be late by this or four blocks before it is taken for stopped
 SETTLE_S = 0.25  # both clocks are believed after this
-DEEPER_S = 0.002  # more slack after an xrun, given back by halves when it stays calm
+DEEPER_S = 0.002  # more slack after an xrun, given back by halves when it stays calm ...
+HELPS_S = 0.040  # ... if what came late was no later than that: no slack bridges longer stalls
 DEEPEST_S = 0.020
 CALM_S = 60.0
 AGE_EDGES_MS = (10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 250)  # of the histogram of ages; its last cell lies above
@@ -132,6 +133,7 @@ class Pump:
         self.in_flight_s = 0.0  # the age now
         self.ages = [0] * (len(AGE_EDGES_MS) + 1)  # blocks by age
         self.age_peak_s = 0.0  # largest since somebody set it back
+        self._late_s = 0.0  # most that waited beyond the target since the last look at xruns
         self._due_s = 0.0  # sound that playback should have taken since its last callback
         self._catching_up = False
         self.in_peak = self.out_peak = 0.0  # largest magnitudes since somebody set them back
@@ -156,6 +158,7 @@ class Pump:
         """Take what was captured and convert what is to be heard next; return the frames converted."""
         heard = self._take()
         self._measure(time_s)
+        self._late_s = max(self._late_s, self.in_flight_s - self.target_s())
         self._drop_old()
         moved = self._feed_late() if self._is_late(time_s) else self._feed()
         if moved:
@@ -282,10 +285,12 @@ class Pump:
         xruns = int(self.link[fields.PLAYBACK_XRUNS])
         if xruns > self._xruns:
             self._xruns = xruns
-            self._deepen(time_s)
+            if self._late_s < HELPS_S:
+                self._deepen(time_s)
         elif time_s - self._calm_since_s > CALM_S:
             self._calm_since_s = time_s
             self.extra_s = max(0.0, self.extra_s - DEEPER_S / 2)
+        self._late_s = 0.0
         self.drift.target_s = self.target_s()
         ratio = (1.0 + self._playback_clock.deviation()) / (1.0 + self._capture_clock.deviation()) - 1.0
         resampler_set_ratio(self._in, self.drift.update(self.in_flight_s, ratio, time_s))

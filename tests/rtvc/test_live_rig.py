@@ -1,6 +1,7 @@
 """The main job on a real sound server: speech in at a fake microphone, another voice out at the virtual one.
 
-Checked on the recording: delay, level, pitch ratio, dropouts; and what callers hear when the engine is killed.
+Checked on the recording: delay, level, pitch ratio, dropouts; and what callers hear when the engine is killed, the
+server is started again, or another program takes the microphone.
 """
 
 from __future__ import annotations
@@ -154,3 +155,64 @@ def test_a_killed_engine_is_silence_then_the_voice_again_and_never_the_raw_one(p
         power = np.abs(np.fft.rfft(piece)) ** 2
         near = power[58:63].sum()  # 290..310 Hz
         assert near < 0.2 * power[10:400].sum()
+
+
+def fault(status: dict[str, object], name: str) -> int:
+    faults = status["faults"]
+    assert isinstance(faults, dict)
+    return int(faults[name])
+
+
+def test_a_server_that_is_started_again_has_the_virtual_microphone_and_the_voice_again(
+    sound_server: rig.Server,
+) -> None:
+    with sound_server.python(*live(sound_server, "--preset", "deep", "--no-control")) as process:
+        statuses = Statuses(process)
+        statuses.wait_for("running", lambda s: s["state"] == "running")
+        sound_server.kill()
+        statuses.wait_for("the loss to be told", lambda s: fault(s, "server_lost") == 1)
+        sound_server.start()
+        sound_server.plug_in()
+        statuses.wait_for("the voice again", lambda s: s["state"] == "running" and s["device_reopens"] == 1, 30)
+        assert "rtvc-mic" in sound_server.names("sources")
+        player = sound_server.play(np.tile(speech(), 3))
+        with rig.Recorder(sound_server, "rtvc-mic") as after:
+            statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -40, 30)
+            time.sleep(1.0)
+        player.kill()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    assert np.abs(after.x).max() > 0.01
+    assert statuses.seen[-1]["outage_ms"] > 0  # type: ignore[operator]
+    assert "rtvc-mic" not in sound_server.names("sources")
+
+
+def test_while_the_engine_is_gone_callers_keep_the_microphone_and_hear_silence(pulseaudio: rig.Server) -> None:
+    with pulseaudio.python(*live(pulseaudio, "--preset", "deep", "--no-control")) as process:
+        statuses = Statuses(process)
+        statuses.wait_for("running", lambda s: s["state"] == "running")
+        pulseaudio.play(np.tile(speech(), 5))
+        statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -40)
+        with rig.Recorder(pulseaudio, "rtvc-mic") as after:
+            time.sleep(0.5)
+            process.kill()  # with the engine and all
+            process.wait(10)
+            time.sleep(1.0)
+            assert "rtvc-mic" in pulseaudio.names("sources")
+    assert np.abs(after.x).max() > 0.01
+    assert not after.x[-RATE_HZ // 4 :].any()
+
+
+def test_a_microphone_that_another_program_takes_is_told_and_used_again(pulseaudio: rig.Server) -> None:
+    with pulseaudio.python(*live(pulseaudio, "--preset", "deep", "--no-control")) as process:
+        statuses = Statuses(process)
+        statuses.wait_for("running", lambda s: s["state"] == "running")
+        pulseaudio.run("pactl", "suspend-source", "fake-mic", "1")
+        statuses.wait_for("the loss to be told", lambda s: fault(s, "device_taken") >= 1)
+        assert "for another program" in str(statuses.seen[-1]["fault_message"])
+        pulseaudio.run("pactl", "suspend-source", "fake-mic", "0")
+        player = pulseaudio.play(np.tile(speech(), 3))
+        statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -40 and s["state"] == "running", 30)
+        player.kill()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0

@@ -281,6 +281,14 @@ def test_every_xrun_deepens_the_level_a_little_and_calm_gives_it_back() -> None:
     assert abs(world.in_flight_ms[-1] - world.target_ms[-1]) < 0.5
 
 
+@pytest.mark.parametrize("who", ["engine", "capture", "playback"])
+def test_a_stall_that_no_slack_could_bridge_deepens_nothing(who: str) -> None:
+    world = stalled(who, 0.3, 12)
+    assert world.xruns[-1] >= 1
+    assert world.pump.counters.deeper == 0
+    assert world.target_ms[-1] == pytest.approx(1e3 * (256 / 48000 + MARGIN_S))
+
+
 def test_what_waited_before_the_engine_came_is_too_old() -> None:
     link = link_memory()
     link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 1
