@@ -39,6 +39,7 @@ from .taps import TAPS_BYTES, TAPS_INT64, taps_pop
 from .worker import WorkerSettings
 
 WATCH_S = 0.05
+LISTEN_S = 0.25
 REOPEN_S = 0.5
 ONE_CLOCK_MARGIN_S = 0.001
 TWO_CLOCKS_MARGIN_S = 0.004
@@ -100,6 +101,7 @@ class LiveSession:
         self._engine_watch: EngineWatch | None = None
         self._faults = FaultLog()
         self._watch: threading.Thread | None = None
+        self._ears: threading.Thread | None = None
         self._transport = threading.RLock()  # of start and stop, which may be called from different threads
         self._stopping = threading.Event()
         self._reopen = threading.Event()
@@ -146,6 +148,10 @@ class LiveSession:
             self._state = "running"
             self._watch = threading.Thread(target=self._watch_over, name="live-watch", daemon=True)
             self._watch.start()
+            if self._flight:
+                ears = (self._flight.view,)
+                self._ears = threading.Thread(target=self._listen, args=ears, name="live-ears", daemon=True)
+                self._ears.start()
 
     def stop(self) -> None:
         """Stop sound and engine and give devices and memory back. May be called twice."""
@@ -154,6 +160,9 @@ class LiveSession:
             if self._watch:
                 self._watch.join()
                 self._watch = None
+            if self._ears:
+                self._ears.join()
+                self._ears = None
             self._close_streams()
             self._stop_engine(2.0)
             with self._lock:
@@ -307,20 +316,20 @@ class LiveSession:
                     self._replace_engine()
                 elif self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING:
                     self._state, self._message = "running", ""
-                    self._listen()
                     self._faults.over()
         except BaseException as error:
             self._state, self._message = "failed", f"nobody watches over the session any more: {error}"
             raise
 
-    def _listen(self) -> None:
-        """Measure delay and feedback by the sound itself."""
-        if self._flight:
-            self._feedback.look(self._flight.view)
-            stats = self._stats.view
+    def _listen(self, flight: NDArray[np.int64]) -> None:
+        """Measure delay and feedback by the sound itself, apart from the watch, which must not wait for it."""
+        stats = self._stats.view
+        while not self._stopping.wait(LISTEN_S):
+            with self._lock:
+                device_ms = (self._streams.latency_ms() if self._streams else None) or ()
             outside_ms = float(stats[worker.STAT_VOICE_DELAY_MS] - stats[worker.STAT_ENGINE_DELAY_MS])
-            streams = self._streams
-            self._delay.look(self._flight.view, outside_ms + sum((streams.latency_ms() if streams else None) or ()))
+            self._delay.look(flight, outside_ms + sum(device_ms))
+            self._feedback.look(flight)
 
     def _lacks_networks(self) -> bool:
         """Return whether a neural voice is asked for and the engine was started without one."""
