@@ -90,7 +90,7 @@ def test_parameters_and_blocks_are_kept_with_the_frame_at_which_they_were() -> N
         flight_block(flight, np.arange(len(BLOCK_COLUMNS)) + i)
     found = read_flight(flight)
     assert found.params[-1, :3].tolist() == [PARAM_ROWS + 9, PARAM_ROWS + 9, 7 * (PARAM_ROWS + 9)]
-    assert len(found.params) == PARAM_ROWS - 1 and (np.diff(found.params[:, 0]) == 1).all()
+    assert len(found.params) == PARAM_ROWS - 16 and (np.diff(found.params[:, 0]) == 1).all()
     assert np.array_equal(found.params[-1, 3:].copy().view(np.float64), values)
     assert found.blocks[-1, 0] == PARAM_ROWS + 10 and found.blocks[-1, 1] == 1 + PARAM_ROWS + 9
     assert np.array_equal(latest_blocks(flight, 5), found.blocks[-5:])
