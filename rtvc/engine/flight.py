@@ -198,25 +198,23 @@ class Flight:
 
 def read_flight(flight: NDArray[np.int64]) -> Flight:
     """Copy what the recorder holds, whether an engine writes to it or not."""
-    heard, said = _counter(flight, HEARD), _counter(flight, SAID)
-    counts = [_counter(flight, counter) for counter in (INPUTS_WRITTEN, BLOCKS_WRITTEN, STATES_WRITTEN)]
-    tracks = [flight[at : at + FRAMES // 2].copy().view(np.float32) for at in (_HEARD_AT, _SAID_AT)]
-    inputs = flight[_INPUTS_AT:_BLOCKS_AT].reshape(INPUT_ROWS, INPUT_COLUMNS).copy()
-    blocks = flight[_BLOCKS_AT:_STATES_AT].reshape(BLOCK_ROWS, len(BLOCK_COLUMNS)).copy()
-    states = [_read_state(flight, number) for number in range(max(0, counts[2] - STATES), counts[2])]
-    begin = max(0, _counter(flight, HEARD) + MARGIN_FRAMES - FRAMES)
-    first_state = _counter(flight, STATES_WRITTEN) + 1 - STATES
+    heard, said, inputs, blocks, states = (_counter(flight, counter) for counter in range(STATES_WRITTEN + 1))
+    # what may be overwritten while it is copied is left out, and what was all the same is thrown away
+    begin = max(0, heard + MARGIN_FRAMES - FRAMES)
+    x, y = (_unrolled(track, begin, end) for track, end in zip(_tracks(flight), (heard, said), strict=True))
+    input_rows = _unrolled(_rows(flight, _INPUTS_AT, INPUT_ROWS), inputs + 16 - INPUT_ROWS, inputs)
+    block_rows = _unrolled(_rows(flight, _BLOCKS_AT, BLOCK_ROWS), blocks + 256 - BLOCK_ROWS, blocks)
+    first_state = max(0, states + 1 - STATES)
+    found = [_read_state(flight, number) for number in range(first_state, states)]
+    gone = max(0, _counter(flight, HEARD) + MARGIN_FRAMES // 2 - FRAMES - begin)
+    found = found[max(0, _counter(flight, STATES_WRITTEN) + 1 - STATES - first_state) :]
     return Flight(
-        begin,
-        _unrolled(tracks[0], begin, heard),
-        _unrolled(tracks[1], begin, said),
-        _unrolled(inputs, _counter(flight, INPUTS_WRITTEN) + 1 - INPUT_ROWS, counts[0]),
-        _unrolled(blocks, _counter(flight, BLOCKS_WRITTEN) + 1 - BLOCK_ROWS, counts[1]),
-        tuple(
-            RecordedState(frame, json.loads(table), data)
-            for number, (frame, table, data) in enumerate(states, max(0, counts[2] - STATES))
-            if number >= first_state and frame >= begin
-        ),
+        begin + gone,
+        x[gone:],
+        y[gone:],
+        input_rows,
+        block_rows,
+        tuple(RecordedState(frame, json.loads(table), data) for frame, table, data in found if frame >= begin + gone),
     )
 
 
@@ -227,16 +225,25 @@ def latest_sound(flight: NDArray[np.int64], frames: int) -> tuple[int, NDArray[n
     """
     end = _counter(flight, SAID)
     begin = max(0, end - min(frames, FRAMES - MARGIN_FRAMES))
-    places = np.arange(begin, end) % FRAMES
-    x, y = (flight[at : at + FRAMES // 2].view(np.float32)[places] for at in (_HEARD_AT, _SAID_AT))
+    x, y = (_unrolled(track, begin, end) for track in _tracks(flight))
     return int(end), x, y
 
 
 def latest_blocks(flight: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
     """Return the newest rows of blocks, at most half of BLOCK_ROWS: int64[n, len(BLOCK_COLUMNS)]."""
     end = _counter(flight, BLOCKS_WRITTEN)
-    places = np.arange(max(0, end - min(rows, BLOCK_ROWS // 2)), end) % BLOCK_ROWS
-    return flight[_BLOCKS_AT:_STATES_AT].reshape(BLOCK_ROWS, len(BLOCK_COLUMNS))[places]
+    return _unrolled(_rows(flight, _BLOCKS_AT, BLOCK_ROWS), end - min(rows, BLOCK_ROWS // 2), end)
+
+
+def _tracks(flight: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+    """Return what was heard and said as views, float32[FRAMES]."""
+    return [flight[at : at + FRAMES // 2].view(np.float32) for at in (_HEARD_AT, _SAID_AT)]
+
+
+def _rows(flight: NDArray[np.int64], at: int, rows: int) -> NDArray[np.int64]:
+    """Return a table as a view, int64[rows, columns]."""
+    columns = INPUT_COLUMNS if at == _INPUTS_AT else len(BLOCK_COLUMNS)
+    return flight[at : at + rows * columns].reshape(rows, columns)
 
 
 def _read_state(flight: NDArray[np.int64], number: int) -> tuple[int, bytes, bytes]:
@@ -247,5 +254,7 @@ def _read_state(flight: NDArray[np.int64], number: int) -> tuple[int, bytes, byt
 
 
 def _unrolled(ring: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
-    """Return entries begin to end of a ring, oldest first; what was overwritten before begin is not asked for."""
-    return ring[np.arange(max(0, begin), end) % len(ring)]
+    """Return a copy of entries begin to end of a ring, oldest first; a begin below 0 counts as 0."""
+    begin = max(0, begin)
+    first, n = begin % len(ring), end - begin
+    return np.concatenate([ring[first : first + n], ring[: max(0, first + n - len(ring))]])

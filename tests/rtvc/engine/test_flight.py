@@ -90,7 +90,7 @@ def test_parameters_and_blocks_are_kept_with_the_frame_at_which_they_were() -> N
         flight_block(flight, np.arange(len(BLOCK_COLUMNS)) + i)
     found = read_flight(flight)
     assert found.inputs[-1, :4].tolist() == [INPUT_ROWS + 9, 0, INPUT_ROWS + 9, 7 * (INPUT_ROWS + 9)]
-    assert len(found.inputs) == INPUT_ROWS - 1 and (np.diff(found.inputs[:, 0]) == 1).all()
+    assert len(found.inputs) == INPUT_ROWS - 16 and (np.diff(found.inputs[:, 0]) == 1).all()
     assert np.array_equal(found.inputs[-1, 4:].copy().view(np.float64), values)
     assert found.blocks[-1, 0] == INPUT_ROWS + 10 and found.blocks[-1, 1] == 1 + INPUT_ROWS + 9
     assert np.array_equal(latest_blocks(flight, 5), found.blocks[-5:])
