@@ -3,9 +3,11 @@
 Rungs, best first: neural fp32, neural 8-bit, DSP voice, silence. Rungs whose weights are not there are simply absent,
 and the speaker's own voice is none: it is heard only where the user asks for it.
 
-- Down in one block: from a block that took longer than the sound in flight lasts and was computing most of that time;
-  from HITCHES late blocks within HITCHES_S that were kept waiting by others (only a neural voice: the DSP voice costs
-  too little for less of it to help); from a load above FULL. Any neural rung leads to the DSP voice, which always runs.
+- Down from a neural voice, which leads to the DSP voice, for that always runs: after one block that took longer than
+  the sound in flight lasts and was computing most of that time; after HITCHES late blocks within HITCHES_S that were
+  kept waiting by others; at a load above FULL.
+- Down from the DSP voice, to silence: only at such a load. It costs little, so what makes a block of it late is no
+  reason to say nothing at all.
 - Up slowly: after HOLD_S, and CALM_S after the last late block, the next better rung is computed for TRIAL_S without
   being heard; if all blocks were in time and the load stayed below EASY it is heard again. A rung that is left again
   within RELAPSE_S, or fails its trial, must wait twice as long, up to LONGEST_S.
@@ -31,6 +33,7 @@ AS_WISHED, SLOW, BUSY, FAILED = range(4)
 HITCHES, HITCHES_S = 3, 1.0
 LOAD_OVER_S = 0.5
 FULL, EASY = 0.9, 0.7  # load: share of real time
+MOST_LOAD = 2.0  # of one block: a virtual machine that stood still counts that as computing
 MOSTLY = 0.5  # share of a late block's time limit that it computed: then it is late by itself
 HOLD_S, CALM_S, TRIAL_S, RELAPSE_S = 5.0, 2.0, 2.0, 30.0
 QUARANTINE_S, LONGEST_S = 30.0, 480.0
@@ -57,13 +60,13 @@ class Ladder:
 
         Return whether heard or ready changed.
         """
-        self.load += min(1.0, sound_s / LOAD_OVER_S) * (cpu_s / sound_s - self.load)
+        self.load += min(1.0, sound_s / LOAD_OVER_S) * (min(cpu_s / sound_s, MOST_LOAD) - self.load)
         cause = AS_WISHED
         if busy_s > limit_s:
             self._late_s.append(time_s)
-            if cpu_s > MOSTLY * limit_s:
+            if self.ready < DSP and cpu_s > MOSTLY * limit_s:
                 cause = SLOW
-            elif len(self._late_s) == HITCHES and time_s - self._late_s[0] < HITCHES_S and self.ready < DSP:
+            elif self.ready < DSP and len(self._late_s) == HITCHES and time_s - self._late_s[0] < HITCHES_S:
                 cause = BUSY
         if self.load > FULL:
             cause = SLOW

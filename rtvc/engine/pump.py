@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,7 +207,7 @@ class Pump:
 
     def _feed_late(self) -> int:
         """Convert what playback needs next, faster than it was said; the rest waits in the line."""
-        need = round(self._needed_s() * self._in_hz)
+        need = ceil(self._needed_s() * self._in_hz)  # a single frame too few, and playback would not begin
         excess = round((self.in_flight_s - self.target_s()) * self._in_hz)
         moved = 0
         while moved < need:

@@ -64,6 +64,13 @@ def test_a_fault_is_named_with_its_file(tmp_path: Path, text: str, message: str)
         load_settings(path)
 
 
+def test_the_age_promised_may_be_set_within_bounds(tmp_path: Path) -> None:
+    assert load_settings(written(tmp_path, "[audio]\nmax_age_ms = 100")).audio.max_age_ms == 100
+    assert Settings().audio.max_age_ms is None
+    with pytest.raises(ConfigError, match=r"audio.max_age_ms = 300: must lie in 20\.\.250"):
+        load_settings(written(tmp_path, "[audio]\nmax_age_ms = 300"))
+
+
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"\xff\xfe[audio]")

@@ -1,4 +1,4 @@
-// What must not be overlooked: no connection, silence by panic, the raw voice going out, a neural voice that failed.
+// What must not be overlooked: no connection, silence by panic, the raw voice going out, a voice that failed or is too slow.
 
 import { byId, icon, make } from "./dom.js";
 import { t } from "./i18n.js";
@@ -39,6 +39,7 @@ function bannersOf({ store, params }) {
   const running = isRunning(status);
   if (store.get("panic")) banners.push(["panic", "bad", "panic"]);
   if (running && status.neural === "failed") banners.push(["neural", "bad", "warn", status.message]);
+  else if (running && status.rung_reason) banners.push(["rung", "warn", "warn", status.rung_reason]);
   if (running && status.feedback) banners.push(["feedback", "warn", "warn", status.feedback]);
   const silent = store.get("panic") || store.get("muted");
   const raw = store.get("bypass")?.active || params.value("voice.name") === "own";

@@ -9,7 +9,7 @@ const HEAVY_LOAD = 0.8;
 const MOST_EDGES = 10;
 
 const PERCENTILES = ["p50", "p95", "p99", "max"];
-const COUNTERS = ["xruns", "device_xruns", "engine_restarts", "block_max_ms", "drift_ppm", "clients"];
+const COUNTERS = ["xruns", "device_xruns", "engine_restarts", "block_max_ms", "drift_ppm", "clients", "age_ms", "rung"];
 
 /** Build the card; returns the function that puts its texts anew. */
 export function startEngine(session) {
@@ -84,8 +84,8 @@ function drawBody(view, store) {
   }));
   for (const name of PERCENTILES) put(view, name, t(`engine.${name}`), shown(latency[name], 1));
   for (const name of COUNTERS) {
-    const value = stats[name] ?? status[name];
-    put(view, name, t(`engine.${name}`), shown(value, Number.isInteger(value) ? 0 : 1));
+    const value = status[name] ?? stats[name];
+    put(view, name, t(`engine.${name}`), typeof value === "string" ? value : shown(value, Number.isInteger(value) ? 0 : 1));
   }
   drawHistogram(view, latency);
 }

@@ -44,6 +44,8 @@ export const english = {
   "banner.release": "Release",
   "banner.neural": "The neural voice failed.",
   "banner.neural.more": "The DSP voice speaks in its place.",
+  "banner.rung": "A simpler voice speaks.",
+  "banner.rung.more": "The chosen one is tried again by itself.",
   "banner.raw": "Your own voice is going out.",
   "banner.raw.more": "Listeners hear you as you are. Choose another voice or preset to change that.",
   "banner.failed": "The engine failed.",
@@ -186,6 +188,8 @@ export const english = {
   "flight.save": "Save the last minute",
   "flight.save-long": "Saves what you said and what was heard in the last minute, with all timings, to find out what went wrong",
   "flight.saved": "The last {seconds} s are in {path}",
+  "engine.age_ms": "Age of sound, ms",
+  "engine.rung": "Voice in use",
   "engine.histogram": "How often each latency occurred: half under {p50} ms, 95 % under {p95} ms",
 
   "devices.title": "Devices",

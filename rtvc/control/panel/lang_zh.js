@@ -44,6 +44,8 @@ export const chinese = {
   "banner.release": "解除",
   "banner.neural": "神经网络声音出错。",
   "banner.neural.more": "现由 DSP 声音代替。",
+  "banner.rung": "当前使用较简单的声音。",
+  "banner.rung.more": "程序会自动再次尝试所选声音。",
   "banner.raw": "正在输出你的原声。",
   "banner.raw.more": "听众听到的是你本来的声音。要改变，请选择其他声音或预设。",
   "banner.failed": "引擎出错。",
@@ -186,6 +188,8 @@ export const chinese = {
   "flight.save": "保存最近一分钟",
   "flight.save-long": "保存最近一分钟的输入、输出和全部计时数据，便于查找问题",
   "flight.saved": "最近 {seconds} 秒已保存到 {path}",
+  "engine.age_ms": "声音滞后（毫秒）",
+  "engine.rung": "使用中的声音",
   "engine.histogram": "延迟分布：一半低于 {p50} 毫秒，95 % 低于 {p95} 毫秒",
 
   "devices.title": "设备",

@@ -191,6 +191,23 @@ def test_when_the_engine_has_ended_the_next_block_sinks_and_what_waited_is_never
     assert link[fields.PLAYBACK_XRUNS] == 1
 
 
+def test_what_waited_while_the_device_stood_still_is_too_old_to_be_heard() -> None:
+    link = make_link()
+    deliver(link, np.ones(3000, np.float32))
+    at_ns = 1_000_000_000
+    assert play(link, 256, at_ns)[-1] == 1.0
+    block_ns = 256 * 1_000_000_000 // RATE_HZ
+    at_ns += fields.STALE_NS + block_ns  # late, but not too late
+    assert play(link, 256, at_ns)[-1] == 1.0
+    at_ns += fields.STALE_NS + 2 * block_ns
+    y = play(link, 256, at_ns)
+    assert waiting(link) == 0
+    np.testing.assert_allclose(y, (1 - SINK) ** np.arange(1, 257), atol=1e-6)
+    assert link[fields.PLAYBACK_XRUNS] == 1
+    deliver(link, np.ones(256, np.float32))
+    assert play(link, 256, at_ns + block_ns)[-1] == 1.0
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     turns=st.lists(st.tuples(st.integers(-30, 30), st.sampled_from([16, 64, 100, 256])), min_size=20, max_size=80),

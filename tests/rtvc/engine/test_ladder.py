@@ -87,6 +87,14 @@ def test_the_dsp_voice_is_not_given_up_because_others_take_the_processor() -> No
     assert machine.ladder.heard == DSP
 
 
+def test_a_few_blocks_of_the_dsp_voice_that_take_long_are_no_reason_for_silence() -> None:
+    machine = Machine(DSP, SILENCE)
+    for _ in range(20):
+        machine.run(0.5)
+        machine.block(0.3)  # the machine stood still and calls it computing
+    assert machine.ladder.heard == DSP
+
+
 def test_the_dsp_voice_gives_way_to_silence_where_it_cannot_be_computed_and_there_is_nothing_below() -> None:
     machine = Machine(DSP, SILENCE, dsp=1.5)
     machine.run(5)

@@ -200,6 +200,23 @@ def test_half_a_second_after_any_stall_what_is_heard_is_younger_than_the_age_pro
     assert_no_click(world)
 
 
+@pytest.mark.parametrize("who", ["engine", "capture", "playback"])
+@pytest.mark.parametrize(
+    ("in_hz", "out_hz", "block_frames"),
+    [(44100, 96000, 220), (44100, 48000, 256), (48000, 44100, 441), (16000, 48000, 64), (192000, 192000, 1024)],
+)
+def test_at_any_rates_sound_goes_on_after_a_stall(who: str, in_hz: int, out_hz: int, block_frames: int) -> None:
+    stall = ((5.0, 0.25),)
+    of = {name: stall if name == who else () for name in ("engine", "capture", "playback")}
+    capture = SimulatedClock(in_hz, 150, 0.3, of["capture"], block_frames=block_frames)
+    playback = SimulatedClock(out_hz, -150, 0.3, of["playback"], block_frames=round(block_frames * out_hz / in_hz))
+    world = run(9, capture, playback, engine_stalls_s=of["engine"])
+    assert not (world.heard_age_ms > 1e3 * world.pump.max_age_s())[world.heard_s > 5.25 + RECOVER_S].any()
+    assert world.heard_s[-1] > 8.9
+    assert np.diff(world.heard_s[world.heard_s > 5.4]).max() < 0.1  # without a gap
+    assert world.pump.counters.cuts > 5
+
+
 def test_catching_up_is_a_quarter_faster_at_most() -> None:
     world = stalled("engine", 0.3, 12)
     excess_ms = world.in_flight_ms - world.target_ms

@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 from rtvc.audio import link as fields
 from rtvc.audio.simulated import SimulatedStreams
 from rtvc.engine import worker
+from rtvc.engine.engine import Engine
+from rtvc.engine.ladder import DSP, FAILED, INT8, SLOW
 from rtvc.engine.network import CPU
 from rtvc.engine.param_block import APPLIED_REV, PARAM_BYTES, PARAM_INT64, write_params
 from rtvc.engine.params import to_vector
+from rtvc.engine.pump import DSP_MAX_AGE_S, NEURAL_MAX_AGE_S
 from rtvc.engine.taps import TAPS_BYTES, TAPS_INT64
 from rtvc.engine.worker import WorkerSettings
 
@@ -155,7 +158,7 @@ for in_hz, out_hz in ((48000, 48000), (44100, 96000), (16000, 44100)):
     link[fields.CAPTURE_RATE_HZ], link[fields.PLAYBACK_RATE_HZ] = in_hz, out_hz
     link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 2
     engine = Engine()
-    pump = Pump(link, engine, 0.004, 0.1, False, np.zeros(TAPS_INT64, np.int64))
+    pump = Pump(link, engine, 0.004, 0.06, False, np.zeros(TAPS_INT64, np.int64))
     n, m = in_hz // 200, out_hz // 200
     for i in range(400):
         if i % 10 == 0:
@@ -208,3 +211,67 @@ def test_a_block_that_comes_while_it_works_is_not_slept_through(desk: Desk, monk
 def test_it_declares_the_delay_of_engine_and_resamplers(desk: Desk) -> None:
     server = worker._Server(desk.link, desk.params, desk.stats, desk.taps, desk.settings)
     assert server._pump.delay_s == pytest.approx(0.0135 + 16 / 48000)
+
+
+class Voice:
+    """A stand-in for a neural voice; it may break."""
+
+    delay_frames = 2000
+    broken = False
+
+    def reset(self) -> None:
+        pass
+
+    def tick(self, values: NDArray[np.float64]) -> None:
+        pass
+
+    def process(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
+        if self.broken:
+            raise RuntimeError("no more")
+        y[:] = x
+
+
+def with_voice(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> tuple[worker._Server, Voice]:
+    voice = Voice()
+    monkeypatch.setattr(worker, "build_engine", lambda values, **_: Engine(48000, values, voice))  # type: ignore[arg-type]
+    write_params(desk.params, to_vector({"voice.name": "neural"}))
+    return worker._Server(desk.link, desk.params, desk.stats, desk.taps, desk.settings), voice
+
+
+def test_a_block_that_takes_too_long_brings_the_dsp_voice_and_the_stats_say_why(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, _ = with_voice(desk, monkeypatch)
+    server._judge(256, 0.004, 0.004, 1.0)
+    server._report(0.1)
+    assert (desk.stats[worker.STAT_RUNG], desk.stats[worker.STAT_RUNG_CHANGES]) == (INT8, 0)
+    server._judge(256, 0.03, 0.03, 2.0)
+    server._report(0.1)
+    assert (desk.stats[worker.STAT_RUNG], desk.stats[worker.STAT_RUNG_CHANGES]) == (DSP, 1)
+    assert desk.stats[worker.STAT_RUNG_REASON] == SLOW
+    assert server._engine.rung == DSP
+
+
+def test_networks_that_fail_are_in_quarantine(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, voice = with_voice(desk, monkeypatch)
+    block = np.zeros(480, np.float32)
+    server._engine.process(block, block.copy())
+    voice.broken = True
+    server._engine.process(block, block.copy())
+    server._judge(480, 0.001, 0.001, 1.0)
+    server._report(0.1)
+    assert (desk.stats[worker.STAT_RUNG], desk.stats[worker.STAT_RUNG_REASON]) == (DSP, FAILED)
+    assert desk.stats[worker.STAT_NEURAL] == worker.NEURAL_FAILED
+    server._judge(480, 0.001, 0.001, 2.0)
+    assert server._ladder.changes == 1
+
+
+def test_the_age_promised_suits_the_voice_unless_it_is_given(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.settings = replace(desk.settings, max_age_s=None)
+    assert with_voice(desk, monkeypatch)[0]._pump.max_age_s() == NEURAL_MAX_AGE_S
+    write_params(desk.params, to_vector({"voice.name": "dsp"}))
+    server = worker._Server(desk.link, desk.params, desk.stats, desk.taps, desk.settings)
+    assert server._pump.max_age_s() == DSP_MAX_AGE_S
+    desk.settings = replace(desk.settings, max_age_s=0.1)
+    server = worker._Server(desk.link, desk.params, desk.stats, desk.taps, desk.settings)
+    assert server._pump.max_age_s() == 0.1

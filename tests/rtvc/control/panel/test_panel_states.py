@@ -122,6 +122,9 @@ def test_raw_voice_and_a_failed_neural_voice_are_conspicuous(twin: Twin, pages: 
     page.wait_for_selector("[data-banner=neural]")
     until(lambda: "the decoder ran out of memory" in page.locator("[data-banner=neural]").inner_text(), page)
     page.screenshot(path=pictures / "neural-failed.png")
+    twin.neural, twin.message, twin.rung_reason = "speaks", "", "other programs take the processor"
+    page.wait_for_selector("[data-banner=rung]")
+    assert "other programs take the processor" in page.locator("[data-banner=rung]").inner_text()
 
 
 def test_meters_move_and_hold_their_peak(panel: Panel) -> None:

@@ -48,6 +48,7 @@ class Desk:
         }
         self.preset: str | None = None
         self.state, self.message, self.neural = "running", "", "off"
+        self.rung_reason = ""
         self.panic, self.bypass_allowed = False, False
         self.recording: Data = {"active": False, "path": None, "seconds": 0.0}
         self.devices = {"capture": "mic-1", "playback": "virtual"}
@@ -182,7 +183,8 @@ class Desk:
         if self.recording["active"]:
             self.recording["seconds"] = time.perf_counter() - self._recorded_s
         return {
-            "state": self.state, "message": self.message, "neural": self.neural,
+            "state": self.state, "message": self.message, "neural": self.neural, "age_ms": 14.1,
+            "rung": "dsp", "rung_reason": self.rung_reason,
             "voice_delay_ms": 13.5, "in_flight_ms": 9.2, "delay_ms": self.delay_ms(), "xruns": 2, "device_xruns": 0,
             "engine_restarts": 0, "block_max_ms": 1.74, "drift_ppm": -12.3, "load": 0.064,
             "muted": bool(self.values["level.mute"]), "panic": self.panic,
