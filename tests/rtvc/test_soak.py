@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import subprocess
@@ -20,7 +21,18 @@ from rtvc.audio.link import link_memory
 from rtvc.cli import main
 from rtvc.config import load_settings
 from rtvc.engine.params import to_vector
-from rtvc.soak import AFTER_STALL_S, BusyCores, Plan, SoakedDevices, SoakSettings, SoakTrial, soak, soak_block
+from rtvc.soak import (
+    AFTER_STALL_S,
+    BusyCores,
+    Plan,
+    SoakedDevices,
+    SoakSettings,
+    SoakTrial,
+    soak,
+    soak_block,
+    soak_devices,
+)
+from tests import rig
 
 SETTINGS = SoakSettings(to_vector({"pitch.semitones": 3}), "clear", "CPUExecutionProvider")
 
@@ -115,6 +127,22 @@ def test_a_real_device_that_cannot_be_opened_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "soak_devices", broken)
     trials = soak(SETTINGS, 20.0, (lambda block_frames: lambda link: None, "USB"), lambda text: None)  # type: ignore[arg-type, return-value]
     assert trials[-1].reasons == ["it is in use"]
+
+
+def test_real_devices_are_soaked_where_there_are_some(
+    sound_server: rig.Server, inside: Callable[[rig.Server], None]
+) -> None:
+    inside(sound_server)
+    with contextlib.ExitStack() as stack:
+        assert soak_report._real_devices(stack) is None, "no microphone"
+    sound_server.plug_in()
+    with contextlib.ExitStack() as stack:
+        real = soak_report._real_devices(stack)
+        assert real is not None
+        trial = soak_devices(SETTINGS, real[0](512), real[1], 512, 3.0)
+    assert trial.devices == real[1] and len(trial.block_ms) > 50
+    assert not [reason for reason in trial.reasons if "at the end" in reason]
+    assert "rtvc-soak" not in sound_server.names("sources")
 
 
 @pytest.mark.parametrize("stable", [True, False])
