@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import subprocess
@@ -30,7 +29,6 @@ from rtvc.soak import (
     SoakTrial,
     soak,
     soak_block,
-    soak_devices,
 )
 from tests import rig
 
@@ -129,19 +127,32 @@ def test_a_real_device_that_cannot_be_opened_is_told(monkeypatch: pytest.MonkeyP
     assert trials[-1].reasons == ["it is in use"]
 
 
-def test_real_devices_are_soaked_where_there_are_some(
-    sound_server: rig.Server, inside: Callable[[rig.Server], None]
-) -> None:
-    inside(sound_server)
+SOAK_REAL = """
+import contextlib, json
+from rtvc.engine.params import to_vector
+from rtvc.soak import SoakSettings, soak_devices
+from rtvc.soak_report import _real_devices
+if __name__ == "__main__":
     with contextlib.ExitStack() as stack:
-        assert soak_report._real_devices(stack) is None, "no microphone"
+        if real := _real_devices(stack):
+            settings = SoakSettings(to_vector({"pitch.semitones": 3}), "clear", "CPUExecutionProvider")
+            trial = soak_devices(settings, real[0](512), real[1], 512, 3.0)
+            print(json.dumps([trial.devices == real[1], len(trial.block_ms), trial.reasons]))
+        else:
+            print(json.dumps(None))
+"""
+
+
+def test_real_devices_are_soaked_where_there_are_some(sound_server: rig.Server) -> None:
+    def soaked() -> Any:
+        with sound_server.python("-c", SOAK_REAL) as process:
+            out, _ = process.communicate(timeout=120)
+        return json.loads(out.splitlines()[-1])
+
+    assert soaked() is None, "no microphone"
     sound_server.plug_in()
-    with contextlib.ExitStack() as stack:
-        real = soak_report._real_devices(stack)
-        assert real is not None
-        trial = soak_devices(SETTINGS, real[0](512), real[1], 512, 3.0)
-    assert trial.devices == real[1] and len(trial.block_ms) > 50
-    assert not [reason for reason in trial.reasons if "at the end" in reason]
+    named, blocks, reasons = soaked()
+    assert named and blocks > 50 and not [reason for reason in reasons if "at the end" in reason]
     assert "rtvc-soak" not in sound_server.names("sources")
 
 
