@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
 
 import numpy as np
 import pytest
 
-from rtvc.loopback import RATE_HZ, Loopback, burst_train, find_bursts, measure_loopback, pair
+from rtvc.loopback import RATE_HZ, Loopback, burst_train, find_bursts, pair
 from tests import rig
 
 
@@ -42,10 +42,13 @@ def test_it_says_how_sure_it_is() -> None:
     assert not Loopback("pulse", 256, 1, (20.0,), 20.0).sure
 
 
-def test_on_a_real_server_it_hears_the_delay(sound_server: rig.Server, inside: Callable[[rig.Server], None]) -> None:
-    inside(sound_server)
-    found = measure_loopback(6)
-    assert len(found.late_ms) >= 5
-    assert 10.0 < found.p50_ms < 300.0
-    assert found.host in ("pulse", "pipewire")
+def test_on_a_real_server_it_hears_the_delay(sound_server: rig.Server) -> None:
+    script = (
+        "import json, rtvc.loopback as l; f = l.measure_loopback(6); print(json.dumps([f.host, f.late_ms, f.p50_ms]))"
+    )
+    with sound_server.python("-c", script) as process:  # a process of its own: it may load one JACK library only
+        out, _ = process.communicate(timeout=120)
+    host, late_ms, p50_ms = json.loads(out.splitlines()[-1])
+    assert host in ("pulse", "pipewire")
+    assert len(late_ms) >= 5 and 10.0 < p50_ms < 300.0
     assert not {"rtvc-mouth", "rtvc-loopback"} & set(sound_server.names("sources")), "nothing stays behind"

@@ -20,7 +20,17 @@ from rtvc.audio.link import link_memory
 from rtvc.cli import main
 from rtvc.config import load_settings
 from rtvc.engine.params import to_vector
-from rtvc.soak import AFTER_STALL_S, BusyCores, Plan, SoakedDevices, SoakSettings, SoakTrial, soak, soak_block
+from rtvc.soak import (
+    AFTER_STALL_S,
+    BusyCores,
+    Plan,
+    SoakedDevices,
+    SoakSettings,
+    SoakTrial,
+    soak,
+    soak_block,
+)
+from tests import rig
 
 SETTINGS = SoakSettings(to_vector({"pitch.semitones": 3}), "clear", "CPUExecutionProvider")
 
@@ -115,6 +125,35 @@ def test_a_real_device_that_cannot_be_opened_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "soak_devices", broken)
     trials = soak(SETTINGS, 20.0, (lambda block_frames: lambda link: None, "USB"), lambda text: None)  # type: ignore[arg-type, return-value]
     assert trials[-1].reasons == ["it is in use"]
+
+
+SOAK_REAL = """
+import contextlib, json
+from rtvc.engine.params import to_vector
+from rtvc.soak import SoakSettings, soak_devices
+from rtvc.soak_report import _real_devices
+if __name__ == "__main__":
+    with contextlib.ExitStack() as stack:
+        if real := _real_devices(stack):
+            settings = SoakSettings(to_vector({"pitch.semitones": 3}), "clear", "CPUExecutionProvider")
+            trial = soak_devices(settings, real[0](512), real[1], 512, 3.0)
+            print(json.dumps([trial.devices == real[1], len(trial.block_ms), trial.reasons]))
+        else:
+            print(json.dumps(None))
+"""
+
+
+def test_real_devices_are_soaked_where_there_are_some(sound_server: rig.Server) -> None:
+    def soaked() -> Any:
+        with sound_server.python("-c", SOAK_REAL) as process:
+            out, _ = process.communicate(timeout=120)
+        return json.loads(out.splitlines()[-1])
+
+    assert soaked() is None, "no microphone"
+    sound_server.plug_in()
+    named, blocks, reasons = soaked()
+    assert named and blocks > 50 and not [reason for reason in reasons if "at the end" in reason]
+    assert "rtvc-soak" not in sound_server.names("sources")
 
 
 @pytest.mark.parametrize("stable", [True, False])
