@@ -18,7 +18,7 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # the stock JavaScript client that a test connects with
 NPM := npm install --silent --no-audit --no-fund --prefix $(VENV)/node
 OBS_WEBSOCKET_JS := obs-websocket-js@5.0.8
-BENCHES := compute latency isolation drift convert coldstart control
+BENCHES := compute latency isolation drift convert coldstart control faults load
 
 .PHONY: demo test lint bench clean system-run system-test
 .DEFAULT_GOAL := demo

@@ -14,9 +14,11 @@ the policy names: cut while catching up, dropped because too old, or said while 
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import resource
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -27,7 +29,7 @@ from rtvc.audio import link as fields
 from rtvc.audio.simulated import SimulatedClock
 from rtvc.engine.engine import Engine
 from rtvc.engine.live import TWO_CLOCKS_MARGIN_S
-from rtvc.engine.pump import DSP_MAX_AGE_S, HARD_CAP_S, NEURAL_MAX_AGE_S, RECOVER_S, Pump
+from rtvc.engine.pump import AGE_EDGES_MS, DSP_MAX_AGE_S, HARD_CAP_S, NEURAL_MAX_AGE_S, RECOVER_S, Pump
 from rtvc.engine.worker import POLL_S
 from rtvc.kernels.ring import WRITTEN, ring_fill
 from rtvc.kernels.wsola import wsola_fill
@@ -43,6 +45,7 @@ REST_S = 12.0  # after a stall, the age is at rest again
 AWAY_S = (2.0, 10.0)
 RATES_HZ = (48_000, 44_100)
 WHO = ("engine", "capture", "playback")
+EDGES_MS = (0.0, *AGE_EDGES_MS, np.inf)
 
 
 class PassThrough:
@@ -83,7 +86,9 @@ class Stretch:
     """What one stretch between two unplugs gave."""
 
     stalls: list[Stall]
-    age_ms: NDArray[np.float64]
+    age_max_ms: float
+    age_p50_ms: float
+    ages: NDArray[np.int64]  # blocks by age, between EDGES_MS
     rest_ms: list[tuple[float, float]]  # target and median age of each calm half minute
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -136,7 +141,16 @@ def stretch(seconds: float, rate_hz: int, ppm: float, max_age_s: float, random: 
         "xruns": int(link[fields.PLAYBACK_XRUNS]),
         "cuts": pump.counters.cuts,
     }
-    return Stretch(stalls, age_ms, rest, counts)
+    ages = np.histogram(age_ms, EDGES_MS)[0]
+    return Stretch(stalls, float(age_ms.max()), float(np.median(age_ms)), ages, rest, counts)
+
+
+def resident_mb() -> float:
+    """Return the memory this process holds after giving back all it does not need."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def soak(report: Report, hours: float, max_age_s: float, name: str) -> dict[str, float]:
@@ -150,11 +164,10 @@ def soak(report: Report, hours: float, max_age_s: float, name: str) -> dict[str,
         ppm = float(random.uniform(-PPM, PPM)) if half % 4 else PPM
         found = stretch(1800.0 - away_s, rate_hz, ppm, max_age_s, random)
         stretches.append(found)
-        gc.collect()
-        memory_mb.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        memory_mb.append(resident_mb())
         slowest = max(found.stalls, key=lambda stall: stall.recovered_s)
         report.row(what=name, half_hour=half, rate_hz=rate_hz, ppm=ppm, stalls=len(found.stalls),
-                   age_max_ms=float(found.age_ms.max()), age_p50_ms=float(np.median(found.age_ms)),
+                   age_max_ms=found.age_max_ms, age_p50_ms=found.age_p50_ms,
                    recovered_s=slowest.recovered_s, **found.counts, memory_mb=memory_mb[-1])  # fmt: skip
     drift_ms = 0.0
     for found in stretches:
@@ -162,17 +175,16 @@ def soak(report: Report, hours: float, max_age_s: float, name: str) -> dict[str,
         for target, age in found.rest_ms:
             by_target.setdefault(target, []).append(age)
         drift_ms = max([drift_ms, *(float(np.ptp(ages)) for ages in by_target.values())])
-    ages = np.concatenate([found.age_ms for found in stretches])
-    edges = [0, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 250, 1e9]
-    shares = np.histogram(ages, edges)[0] / len(ages)
+    ages = sum((found.ages for found in stretches), np.zeros(len(EDGES_MS) - 1, np.int64))
     figures = {
-        "age_max_ms": float(ages.max()),
+        "age_max_ms": max(found.age_max_ms for found in stretches),
         "recovered_s": max(stall.recovered_s for found in stretches for stall in found.stalls),
         "delay_drift_ms": drift_ms,
         "unexplained": float(sum(abs(found.counts["unexplained"]) for found in stretches)),
         "memory_grown_mb": memory_mb[-1] - memory_mb[len(memory_mb) // 4],
     }
-    histogram = {f"to_{edge:g}_ms": float(share) for edge, share in zip(edges[1:-1], shares, strict=False)}
+    names = [*(f"to_{edge}_ms" for edge in AGE_EDGES_MS), "above"]
+    histogram = {name: float(count / ages.sum()) for name, count in zip(names, ages, strict=True)}
     stalls = sum(len(found.stalls) for found in stretches)
     said = sum(found.counts["said"] for found in stretches)
     gone = {key: sum(found.counts[key] for found in stretches) / said for key in ("cut", "dropped", "lost")}

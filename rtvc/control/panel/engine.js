@@ -85,7 +85,7 @@ function drawBody(view, store) {
   for (const name of PERCENTILES) put(view, name, t(`engine.${name}`), shown(latency[name], 1));
   for (const name of COUNTERS) {
     const value = status[name] ?? stats[name];
-    put(view, name, t(`engine.${name}`), typeof value === "string" ? value : shown(value, Number.isInteger(value) ? 0 : 1));
+    put(view, name, t(`engine.${name}`), name === "rung" ? t(`rung.${value}`) : shown(value, Number.isInteger(value) ? 0 : 1));
   }
   drawHistogram(view, latency);
 }

@@ -190,6 +190,11 @@ export const english = {
   "flight.saved": "The last {seconds} s are in {path}",
   "engine.age_ms": "Age of sound, ms",
   "engine.rung": "Voice in use",
+  "rung.neural fp32": "neural, fp32",
+  "rung.neural 8-bit": "neural, 8 bit",
+  "rung.dsp": "DSP",
+  "rung.silence": "silence",
+  "rung.own": "your own",
   "engine.histogram": "How often each latency occurred: half under {p50} ms, 95 % under {p95} ms",
 
   "devices.title": "Devices",

@@ -190,6 +190,11 @@ export const chinese = {
   "flight.saved": "最近 {seconds} 秒已保存到 {path}",
   "engine.age_ms": "声音滞后（毫秒）",
   "engine.rung": "使用中的声音",
+  "rung.neural fp32": "神经网络（32 位）",
+  "rung.neural 8-bit": "神经网络（8 位）",
+  "rung.dsp": "DSP 声音",
+  "rung.silence": "静音",
+  "rung.own": "本人声音",
   "engine.histogram": "延迟分布：一半低于 {p50} 毫秒，95 % 低于 {p95} 毫秒",
 
   "devices.title": "设备",
