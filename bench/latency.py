@@ -13,6 +13,8 @@ declared_ms is what rtvc's status says it adds: the voice's delay and the sound 
 converters leave the same buffers to the host, so it is compared with total less the host's part: floor less what the
 copy itself holds ("host_ms"). difference_ms is the median of that over chirps or windows, each against the status of
 its moment. host_said_ms is what the host tells of its buffers; a null sink's monitor is ahead of the time told.
+meter_ms is what rtvc's own meter read from the sound at the end, less what the host said; meter_difference_ms compares
+it likewise.
 
 The row "monitor" is from the virtual microphone to the output on which who speaks hears it too.
 """
@@ -333,7 +335,12 @@ def declared(rtvc: Converter, heard: Heard, delays: Delays, floor: Floor) -> dic
     said_ms = rtvc.at("voice_delay_ms", time_s) + rtvc.at("in_flight_ms", time_s)
     before, after = rtvc.at("xruns", np.array([time_s[0] - 2.0, time_s[-1] + 2.0]))
     host_said_ms = [sum(status["device_ms"]) for status in rtvc.statuses if status["device_ms"] is not None]
+    last, measured_ms = rtvc.statuses[-1], float(np.median(delays.late_ms)) - floor.host_ms
+    meter_ms = last["measured_p50_ms"] - sum(last["device_ms"] or ()) if last["measured_confidence"] else None
     return {
+        "meter_ms": meter_ms,
+        "meter_difference_ms": None if meter_ms is None else measured_ms - meter_ms,
+        "meter_confidence": last["measured_confidence"],
         "minus_floor_ms": float(np.median(delays.late_ms)) - floor.total_ms,
         "declared_ms": float(np.median(said_ms)),
         "difference_ms": float(np.median(delays.late_ms - floor.host_ms - said_ms)),

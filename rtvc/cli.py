@@ -78,9 +78,12 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from rtvc.audio.files import AudioFileError
     from rtvc.control.client import ControlError
     from rtvc.engine.network import NetworkError
+    from rtvc.engine.state import StateError
+    from rtvc.flight_bundle import BundleError
     from rtvc.train import TrainingError
 
-    return ConfigError, AudioFileError, ControlError, DeviceError, NetworkError, TrainingError
+    expected = ConfigError, AudioFileError, ControlError, DeviceError, NetworkError, TrainingError
+    return *expected, BundleError, StateError
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -330,13 +333,26 @@ def _config(args: argparse.Namespace) -> int:
 
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=3.0, metavar="N", help="test each block size this long (3)")
+    parser.add_argument("--loopback", action="store_true", help="measure the delay with bursts, on Linux (15 s more)")
+    parser.add_argument("--soak", action="store_true", help="search the smallest block that holds under load, drift, "
+                        "stalls and unplugging, with the sound chosen below, and save it in the settings")  # fmt: skip
+    parser.add_argument("--minutes", type=float, default=1.0, metavar="N", help="with --soak: about how long (1)")
+    parser.add_argument("--picture", type=Path, default=Path("rtvc-soak.png"), metavar="PNG",
+                        help="with --soak: where its histograms go (./rtvc-soak.png)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    if args.soak:
+        from rtvc.soak_report import run_soak
+        from rtvc.sound_arguments import chosen_point, chosen_sound
+
+        if not 0.1 <= args.minutes <= 600:
+            raise ConfigError(f"--minutes {args.minutes:g}: must lie in 0.1..600")
+        return run_soak(args.minutes, chosen_sound(args), chosen_point(args), args.picture, args.json)
     from rtvc.doctor import examine
 
-    return examine(args.seconds, args.json)
+    return examine(args.seconds, args.json, args.loopback)
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -425,11 +441,17 @@ COMMANDS = {
         "  rtvc control token add phone\n  rtvc control docs\n  rtvc control osc\n  rtvc control midi",
         *_elsewhere("rtvc.control.commands"),
     ),
+    "replay": Command(
+        "run what `rtvc ctl flight` or a crash saved once more, and say whether every bit is the same",
+        "  rtvc replay rtvc-flight-2026-07-01-120000.zip\n  rtvc replay flight.zip --out said-again.wav --json",
+        *_elsewhere("rtvc.replay"),
+    ),
     "doctor": Command(
         "check this machine, say what is missing and which block size it can hold",
-        "  rtvc doctor\n  rtvc doctor --json",
+        "  rtvc doctor\n  rtvc doctor --json\n  rtvc doctor --loopback\n  rtvc doctor --soak --voice emma --minutes 5",
         _doctor_arguments,
         _doctor,
+        sound=True,
     ),
     "train": Command(
         "train the neural voice: data, alignment, networks, weights (needs the extra `train`)",

@@ -29,6 +29,9 @@ key = "/path"
 on = false               # hear in the headphones what the virtual microphone carries (PulseAudio, PipeWire)
 level_db = 0             # -60 to 12; the call does not change with it
 device = "default"       # the system's own output, or the id of one (rtvc devices)
+[flight]
+recorder = true          # keep the last minute in memory, for `rtvc ctl flight`
+crash_sound = false      # whether what is saved after a crash holds sound; its timings are saved in any case
 ```
 
 Every key may be absent. A key that does not exist, or a value out of range, is an error that says what is allowed.
@@ -134,6 +137,14 @@ class Control:
 
 
 @dataclass(frozen=True)
+class FlightSettings:
+    """What the flight recorder keeps in memory, and what a crash writes to disk without being asked."""
+
+    recorder: bool = True
+    crash_sound: bool = False
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings, each at its default where the file says nothing."""
 
@@ -142,14 +153,19 @@ class Settings:
     voice: Voice = field(default_factory=Voice)
     control: Control = field(default_factory=Control)
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
+    flight: FlightSettings = field(default_factory=FlightSettings)
 
 
-_TABLES: Mapping[str, type[Devices] | type[MonitorSettings] | type[Audio] | type[Voice] | type[Control]] = {
+_TABLES: Mapping[
+    str,
+    type[Devices] | type[MonitorSettings] | type[Audio] | type[Voice] | type[Control] | type[FlightSettings],
+] = {
     "devices": Devices,
     "audio": Audio,
     "voice": Voice,
     "control": Control,
     "monitor": MonitorSettings,
+    "flight": FlightSettings,
 }
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "str": (str, "text"),
@@ -219,6 +235,31 @@ def settings_toml(settings: Settings) -> str:
         lines = [f"{key} = {toml_value(value)}" for key, value in table.items() if value is not None]
         tables.append("\n".join([f"[{name}]", *lines]))
     return "\n\n".join(tables) + "\n"
+
+
+def save_setting(table: str, key: str, value: TomlValue, path: Path | None = None) -> Path:
+    """Put one setting into the settings file, all else in it as it is; return the file's path.
+
+    Raises ConfigError if the file cannot be read or written.
+    """
+    path = config_path() if path is None else path
+    load_settings(path)
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    line = f"{key} = {toml_value(value)}"
+    headers = [i for i, text in enumerate(lines) if text.split("#")[0].strip() == f"[{table}]"]
+    if not headers:
+        lines += [*([""] if lines else []), f"[{table}]", line]
+    else:
+        begin = headers[0] + 1
+        end = next((i for i in range(begin, len(lines)) if lines[i].lstrip().startswith("[")), len(lines))
+        same = [i for i in range(begin, end) if lines[i].split("=")[0].strip().strip("\"'") == key]
+        if same:
+            _, mark, comment = lines[same[0]].partition("#")
+            lines[same[0]] = f"{line}  {mark}{comment}".rstrip()
+        else:
+            lines.insert(begin, line)
+    write_text_atomically(path, "\n".join(lines) + "\n")
+    return path
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rtvc.checks import Check
+from rtvc.machine_checks import check_memlock, check_networks, check_power, check_processor, check_shared_memory
 from rtvc.progress import StatusLine
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 BLOCKS_FRAMES = (64, 128, 256, 512, 1024)
 RATE_HZ = 48_000
+LEAST_RATE_HZ = 32_000
+BURSTS = 12
 PPM = 80.0
 _ASK_PORTAUDIO = """
 import sounddevice
@@ -37,16 +41,6 @@ hosts = ", ".join(host["name"] for host in sounddevice.query_hostapis()) or "no 
 print(sounddevice.get_portaudio_version()[1].split(",")[0] + ": " + hosts)
 """
 SETTLE_S = 0.5  # the first half second fills rings and may count
-
-
-@dataclass(frozen=True)
-class Check:
-    """One finding: state is ok, warn (works, but worse than it could) or fail (does not work)."""
-
-    what: str
-    state: str
-    found: str
-    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,13 +55,19 @@ class BlockTrial:
     block_max_ms: float
 
 
-def examine(seconds: float, as_json: bool) -> int:
-    """Run all checks and block trials of `seconds` each, print them; return 1 if something fails, else 0."""
+def examine(seconds: float, as_json: bool, loopback: bool = False) -> int:
+    """Run all checks and block trials of `seconds` each, print them; return 1 if something fails, else 0.
+
+    With loopback the delay is measured with bursts through this machine's own sound server.
+    """
     with StatusLine() as line:
         checks = []
         for look in CHECKS:
             line.show(f"checking {look.__name__.removeprefix('check_').replace('_', ' ')}")
             checks.append(look())
+        if loopback:
+            line.show("listening to bursts on their way through a live session")
+            checks.append(check_loopback())
         trials = []
         for block_frames in BLOCKS_FRAMES:
             line.show(f"running {seconds:g} s with blocks of {block_frames} frames")
@@ -196,10 +196,17 @@ def check_devices() -> Check:
     from rtvc.audio.devices import list_devices
 
     try:
-        kinds = [device.kind for device in list_devices()]
+        devices = list_devices()
     except DeviceError as error:
         return Check("Devices", "warn", str(error), "files can be converted; live sound needs a microphone")
+    kinds = [device.kind for device in devices]
     found = f"{kinds.count('capture')} to capture from, {kinds.count('playback')} to play to"
+    slow = [f"{device.name} ({device.rate_hz} Hz)" for device in devices if 0 < device.rate_hz < LEAST_RATE_HZ]
+    if slow:
+        advice = "such a rate sounds dull (a Bluetooth headset in a call?): choose another with rtvc live --capture"
+        return Check("Devices", "warn", f"{found}; slow: {', '.join(slow)}", advice)
+    if rates := sorted({device.rate_hz for device in devices if device.rate_hz}):
+        found += f", at {', '.join(map(str, rates))} Hz"
     if "capture" not in kinds:
         return Check("Devices", "warn", found, "plug in a microphone; files can be converted without")
     return Check("Devices", "ok", found)
@@ -221,6 +228,25 @@ def check_virtual_microphone() -> Check:
     except DeviceError as error:
         return Check("Virtual microphone", "warn", "none", str(error))
     return Check("Virtual microphone", "ok", found)
+
+
+def check_loopback() -> Check:
+    """The delay from a microphone to the virtual one, by bursts."""
+    from rtvc.audio.backend import DeviceError
+    from rtvc.loopback import measure_loopback
+
+    try:
+        found = measure_loopback(BURSTS)
+    except (DeviceError, RuntimeError) as error:
+        return Check("Loopback", "warn", f"not measured: {error}", "it needs PulseAudio or PipeWire, and Linux")
+    heard = f"{len(found.late_ms)} of {found.sent} bursts on {found.host}, {found.block_frames} frames a block"
+    if not found.late_ms:
+        return Check("Loopback", "warn", heard, "end other programs that use the sound server, and try again")
+    text = f"{found.p50_ms:.1f} ms +- {found.error_ms:.1f} from microphone to virtual microphone "
+    text += f"({min(found.late_ms):.1f} to {max(found.late_ms):.1f}; {heard}); declared {found.declared_ms:.1f} ms"
+    if not found.sure:
+        return Check("Loopback", "warn", text, "not sure: end other programs, and try again")
+    return Check("Loopback", "ok", text)
 
 
 def check_realtime() -> Check:
@@ -246,4 +272,9 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     check_devices,
     check_virtual_microphone,
     check_realtime,
+    check_memlock,
+    check_processor,
+    check_power,
+    check_shared_memory,
+    check_networks,
 )

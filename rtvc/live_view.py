@@ -21,7 +21,8 @@ from rtvc.audio.backend import DeviceError
 from rtvc.audio.devices import best_host, choose, list_devices
 from rtvc.audio.monitor import Monitor
 from rtvc.audio.virtual_mic import VirtualMicrophone
-from rtvc.config import Control, MonitorSettings, Settings
+from rtvc.config import Control, FlightSettings, MonitorSettings, Settings
+from rtvc.crash_bundles import CrashBundles
 from rtvc.engine.build import wants_neural
 from rtvc.engine.live import LiveSession
 from rtvc.engine.network import CPU, choose_provider
@@ -51,12 +52,14 @@ class LiveChoice:
     simulated: bool = False
     control: Control = field(default_factory=Control)
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
+    flight: FlightSettings = field(default_factory=FlightSettings)
 
 
 def choice_from(settings: Settings) -> LiveChoice:
     """Return what the settings ask for."""
     devices, audio = dataclasses.asdict(settings.devices), dataclasses.asdict(settings.audio)
-    return LiveChoice(**devices, **audio, control=settings.control, monitor=settings.monitor)
+    control, monitor, flight = settings.control, settings.monitor, settings.flight
+    return LiveChoice(**devices, **audio, control=control, monitor=monitor, flight=flight)
 
 
 def latency_ms(status: LiveStatus) -> float:
@@ -79,7 +82,9 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int
         try:
             line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
             provider = runs.provider if runs else CPU
-            session = stack.enter_context(LiveSession(devices.open, values, point, provider, choice.max_age_ms))
+            session = LiveSession(devices.open, values, point, provider, choice.max_age_ms, choice.flight.recorder)
+            session.engine_failed = CrashBundles(session, choice.flight.crash_sound).engine_failed
+            stack.enter_context(session)
             line.show("")
             print(f"{told}. Ctrl-C ends it.", file=sys.stderr)
             if runs:
@@ -156,7 +161,12 @@ def status_text(status: LiveStatus) -> str:
     trouble = f"  {status.engine_restarts} restarts" if status.engine_restarts else ""
     trouble += f"  {status.dropped_frames} frames dropped" if status.dropped_frames else ""
     trouble += f"  {status.rung} ({status.rung_reason})" if status.rung_reason else ""
+    trouble += f"  {status.feedback}" if status.feedback else ""
+    measured = ""
+    if status.measured_confidence:
+        measured = f"  measured {status.measured_p50_ms:.1f} ms, p95 {status.measured_p95_ms:.1f} "
+        measured += f"({status.measured_confidence:.0%} sure)"
     return (
         f"{latency_ms(status):5.1f} ms (age {status.age_ms:.0f})  in {meter(status.in_peak_dbfs)} "
-        f"out {meter(status.out_peak_dbfs)}  {status.xruns} xruns  load {status.load:.0%}{trouble}"
+        f"out {meter(status.out_peak_dbfs)}  {status.xruns} xruns  load {status.load:.0%}{measured}{trouble}"
     )

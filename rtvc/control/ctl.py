@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     record = verb("record", "record what is heard: start or stop")
     record.add_argument("how", choices=("start", "stop"))
     record.add_argument("path", metavar="FILE", nargs="?", help="flac or wav")
+    flight = verb("flight", "save the last minute (sound, parameters, timings) for rtvc replay")
+    flight.add_argument("path", metavar="FILE", nargs="?", help="zip")
+    flight.add_argument("--no-sound", action="store_true", help="only parameters and timings")
     for name, text in (("undo", "take the last change back"), ("redo", "make it again"), ("start", "let sound run"),
                        ("stop", "stop sound"), ("status", "show state, delay and counters")):  # fmt: skip
         verb(name, text)
@@ -145,6 +148,11 @@ def _record(control: Control, args: argparse.Namespace) -> dict[str, Any]:
     return control.request("StartRecord", {"path": os.path.abspath(args.path)} if args.path else {})
 
 
+def _flight(control: Control, args: argparse.Namespace) -> dict[str, Any]:
+    path = {"path": os.path.abspath(args.path)} if args.path else {}
+    return control.request("SaveFlight", path | {"sound": not args.no_sound})
+
+
 def _raw(control: Control, args: argparse.Namespace) -> dict[str, Any]:
     try:
         data = json.loads(args.data)
@@ -171,6 +179,7 @@ _VERBS: Mapping[str, Callable[[Control, argparse.Namespace], dict[str, Any]]] = 
     "panic": lambda control, args: control.request("Panic", {"on": args.how == "on"}),
     "monitor": _monitor,
     "record": _record,
+    "flight": _flight,
     "undo": _plain("Undo"),
     "redo": _plain("Redo"),
     "start": _plain("Start"),

@@ -172,6 +172,10 @@ _TABLE = (
     _read("GetRecord", "Whether a recording runs", (), (
         _ACTIVE, Field("path", "text", nullable=True), Field("seconds", "number"),
     )),
+    _act("SaveFlight", "Save the flight recorder's last minute: sound in and out, parameters, timings", (
+        _optional(_PATH, "name in the recordings' folder, ending in .zip; a path elsewhere needs the role admin"),
+        Field("sound", "boolean", "with what was heard and said (true); without it nothing can be replayed", True),
+    ), (_PATH, Field("seconds", "number"))),
     _read("ListJobs", "File conversions, running and done", (), (Field("jobs", "list"),)),
     _act("StartJob", "Convert a file beside the live sound", (
         Field("kind", "text", choices=("convert",)), Field("input", "text", "audio file", longest=1000),

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from rtvc import __version__
+from rtvc import __version__, flight_bundle
 from rtvc.audio.backend import Device, DeviceError
 from rtvc.audio.files import AudioFileError
+from rtvc.config import ConfigError
 from rtvc.engine.pump import AGE_EDGES_MS
+from rtvc.engine.voice import ENGINE_RATE_HZ
 from rtvc.live_view import latency_ms
 
 from .asker import Answer, Asker, Data, Handler
@@ -181,15 +183,20 @@ async def _set_monitor(desk: Desk, asker: Asker, data: Data, change: Change) -> 
     return asdict(desk.monitor.state)
 
 
+def _place(desk: Desk, asker: Asker, name: str) -> Path:
+    """Return where a file of that name goes. Raises RequestError if the asker may not write there."""
+    folder = desk.settings.recordings
+    whole = (folder / name).resolve()
+    if asker.identity.role < Role.ADMIN and not whole.is_relative_to(folder.resolve()):
+        what = f"path = {shown(name)}: lies outside the recordings' folder, which needs the role admin"
+        raise RequestError(Status.ROLE_TOO_LOW, what)
+    return whole
+
+
 async def _start_record(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     if desk.session.status().state == "stopped":
         raise RequestError(Status.OUTPUT_NOT_RUNNING, "sound does not run; Start it first")
-    path = Path(data.get("path", default_name()))
-    folder = desk.settings.recordings
-    whole = (folder / path).resolve()
-    if asker.identity.role < Role.ADMIN and not whole.is_relative_to(folder.resolve()):
-        what = f"path = {shown(str(path))}: lies outside the recordings' folder, which needs the role admin"
-        raise RequestError(Status.ROLE_TOO_LOW, what)
+    whole = _place(desk, asker, data.get("path", default_name()))
     try:
         recorder = desk.start_recording(whole)
     except AudioFileError as error:
@@ -209,6 +216,26 @@ async def _stop_record(desk: Desk, asker: Asker, data: Data, change: Change) -> 
 
 async def _get_record(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     return desk.recording()
+
+
+async def _save_flight(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    if desk.session.status().state == "stopped":
+        raise RequestError(Status.OUTPUT_NOT_RUNNING, "sound does not run; Start it first")
+    whole = _place(desk, asker, data.get("path", flight_bundle.default_name()))
+    if whole.suffix.lower() != ".zip":
+        raise RequestError(Status.INVALID_REQUEST_FIELD, f"path = {shown(str(whole.name))}: must end in .zip")
+    if whole.exists():
+        raise RequestError(Status.RESOURCE_ALREADY_EXISTS, f"path = {shown(str(whole))}: exists; choose another name")
+    flight = await asyncio.to_thread(desk.session.read_flight)
+    if flight is None:
+        what = "there is no flight recorder: flight.recorder is false in the settings, or shared memory has no room"
+        raise RequestError(Status.CANNOT_ACT, what)
+    why, status = f"asked for by {asker.label}", asdict(desk.session.status())
+    try:
+        await asyncio.to_thread(flight_bundle.write_bundle, whole, flight, why, status, data.get("sound", True))
+    except ConfigError as error:
+        raise RequestError(Status.REQUEST_PROCESSING_FAILED, str(error)) from None
+    return {"path": str(whole), "seconds": round(len(flight.x) / ENGINE_RATE_HZ, 2)}
 
 
 async def _list_jobs(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
@@ -244,6 +271,7 @@ SESSION_HANDLERS: Mapping[str, Handler] = {
     "StartRecord": _start_record,
     "StopRecord": _stop_record,
     "GetRecord": _get_record,
+    "SaveFlight": _save_flight,
     "ListJobs": _list_jobs,
     "StartJob": _start_job,
     "CancelJob": _cancel_job,

@@ -8,6 +8,7 @@ or stopped control process never disturbs the sound.
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +26,10 @@ from rtvc.kernels.ring import ring_fill, ring_skip
 
 from . import worker
 from .build import DEFAULT_POINT, wants_neural
+from .delay_meter import DelayMeter
 from .faults import RATE_CHANGED, SERVER_LOST, SUSPENDED, WARM_UP_S, EngineWatch, FaultLog, SleepWatch
+from .feedback import FeedbackWatch
+from .flight import FLIGHT_BYTES, FLIGHT_INT64, Flight, read_flight
 from .network import CPU
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
 from .params import INDEX, VOICES
@@ -35,6 +39,7 @@ from .taps import TAPS_BYTES, TAPS_INT64, taps_pop
 from .worker import WorkerSettings
 
 WATCH_S = 0.05
+LISTEN_S = 0.25
 REOPEN_S = 0.5
 ONE_CLOCK_MARGIN_S = 0.001
 TWO_CLOCKS_MARGIN_S = 0.004
@@ -74,24 +79,29 @@ class LiveSession:
         point: str = DEFAULT_POINT,
         provider: str = CPU,
         max_age_ms: float | None = None,
+        flight: bool = True,
     ) -> None:
         """open_streams opens both devices on the link it is given (see `rtvc.audio.backend`).
 
         It is called again after a device was lost, and may raise DeviceError while there is none. point and provider
         are the neural voice's operating point and what runs it; max_age_ms is the age that is promised (see `pump`),
-        None for what suits the voice.
+        None for what suits the voice. flight says whether there is a flight recorder.
         """
+        self.engine_failed: Callable[[str], None] = lambda reason: None  # told after each replacement
+        self._has_recorder = flight
         self._point, self._provider = point, provider
         self._max_age_s = None if max_age_ms is None else 1e-3 * max_age_ms
         self._open_streams = open_streams
         self._values = values.copy()
         self._context = engine_context()
         self._shared: list[_Shared] = []
+        self._flight: _Shared | None = None
         self._streams: Streams | None = None
         self._process: BaseProcess | None = None
         self._engine_watch: EngineWatch | None = None
         self._faults = FaultLog()
         self._watch: threading.Thread | None = None
+        self._ears: threading.Thread | None = None
         self._transport = threading.RLock()  # of start and stop, which may be called from different threads
         self._stopping = threading.Event()
         self._reopen = threading.Event()
@@ -123,7 +133,10 @@ class LiveSession:
                     self._params = self._share(PARAM_BYTES, PARAM_INT64, np.int64)
                     self._stats = self._share(worker.STATS * 8, worker.STATS, np.float64)
                     self._taps = self._share(TAPS_BYTES, TAPS_INT64, np.int64)
+                    recorded = self._has_recorder and _has_room()
+                    self._flight = self._share(FLIGHT_BYTES, FLIGHT_INT64, np.int64) if recorded else None
                     self._state, self._message = "starting", ""
+                    self._delay, self._feedback = DelayMeter(), FeedbackWatch()
                     write_params(self._params.view, self._values)
                 self._streams = self._open_streams(self._link.view)
                 self._start_engine()
@@ -135,6 +148,10 @@ class LiveSession:
             self._state = "running"
             self._watch = threading.Thread(target=self._watch_over, name="live-watch", daemon=True)
             self._watch.start()
+            if self._flight:
+                ears = (self._flight.view,)
+                self._ears = threading.Thread(target=self._listen, args=ears, name="live-ears", daemon=True)
+                self._ears.start()
 
     def stop(self) -> None:
         """Stop sound and engine and give devices and memory back. May be called twice."""
@@ -143,6 +160,9 @@ class LiveSession:
             if self._watch:
                 self._watch.join()
                 self._watch = None
+            if self._ears:
+                self._ears.join()
+                self._ears = None
             self._close_streams()
             self._stop_engine(2.0)
             with self._lock:
@@ -176,6 +196,11 @@ class LiveSession:
         with self._lock:
             return taps_pop(self._taps.view, x, y) if self._shared else (0, 0)
 
+    def read_flight(self) -> Flight | None:
+        """Return a copy of the last minute from the flight recorder; None if nothing runs or there is no recorder."""
+        with self._lock:
+            return read_flight(self._flight.view) if self._shared and self._flight else None
+
     def reopen_devices(self) -> None:
         """Close the devices and call open_streams again, as after a loss; sound starts anew within about a second."""
         self._reopen.set()
@@ -196,6 +221,10 @@ class LiveSession:
                 faults=dict(self._faults.counts),
                 fault_message=self._faults.last,
                 outage_ms=self._faults.outage_ms,
+                measured_p50_ms=self._delay.reading.p50_ms,
+                measured_p95_ms=self._delay.reading.p95_ms,
+                measured_confidence=self._delay.reading.confidence,
+                feedback=str(self._feedback.found or ""),
                 **engine_status(self._link.view, self._params.view, self._stats.view, own),  # type: ignore[arg-type]
             )
 
@@ -219,6 +248,7 @@ class LiveSession:
             self._max_age_s,
             self._point,
             self._provider,
+            self._flight.memory.name if self._flight else "",
         )
         process = self._context.Process(target=worker.serve, args=(settings,), name="rtvc-engine", daemon=True)  # type: ignore[attr-defined]
         try:
@@ -275,9 +305,10 @@ class LiveSession:
                     self._faults.add(lost.fault, str(lost))
                     self._replace_streams(lost)
                 elif failed := self._engine_watch.failed() if self._engine_watch else None:
-                    fault, self._message = failed
+                    fault, self._message = reason = failed
                     self._faults.add(fault, self._message)
                     self._replace_engine()
+                    self.engine_failed(reason[1])
                 elif self._process is None:
                     self._replace_engine()
                 elif self._lacks_networks():
@@ -289,6 +320,16 @@ class LiveSession:
         except BaseException as error:
             self._state, self._message = "failed", f"nobody watches over the session any more: {error}"
             raise
+
+    def _listen(self, flight: NDArray[np.int64]) -> None:
+        """Measure delay and feedback by the sound itself, apart from the watch, which must not wait for it."""
+        stats = self._stats.view
+        while not self._stopping.wait(LISTEN_S):
+            with self._lock:
+                device_ms = (self._streams.latency_ms() if self._streams else None) or ()
+            outside_ms = float(stats[worker.STAT_VOICE_DELAY_MS] - stats[worker.STAT_ENGINE_DELAY_MS])
+            self._delay.look(flight, outside_ms + sum(device_ms))
+            self._feedback.look(flight)
 
     def _lacks_networks(self) -> bool:
         """Return whether a neural voice is asked for and the engine was started without one."""
@@ -343,3 +384,11 @@ class LiveSession:
         ring_skip(counters, ring_fill(counters))
         link[fields.PLAYBACK_STATE] = 0
         link[fields.CAPTURE : fields.CAPTURE + 16] = 0
+
+
+def _has_room() -> bool:
+    """Return whether shared memory has room for the flight recorder; where none can be told, it has."""
+    try:
+        return shutil.disk_usage("/dev/shm").free > FLIGHT_BYTES * 3 // 2
+    except OSError:
+        return True

@@ -53,6 +53,7 @@ from rtvc.kernels.wsola import (
 )
 
 from .engine import Engine
+from .flight import flight_hear, flight_say
 from .taps import taps_push
 from .voice import ENGINE_RATE_HZ
 
@@ -95,15 +96,16 @@ class Pump:
         max_age_s: float,
         one_clock: bool,
         taps: NDArray[np.int64] | None = None,
+        flight: NDArray[np.int64] | None = None,
     ) -> None:
         """margin_s is the slack above one capture block; max_age_s is the age that is promised.
 
-        one_clock says that capture and playback are halves of the same callback. taps (int64[TAPS_INT64]) gets a copy
-        of what the engine hears and says.
+        one_clock says that capture and playback are halves of the same callback. taps (int64[TAPS_INT64]) and
+        flight (int64[FLIGHT_INT64]) get a copy of what the engine hears and says.
         """
         self.link = link
         self.engine = engine
-        self._taps = taps
+        self._taps, self._flight = taps, flight
         self.counters = PumpCounters()
         self._in_hz = float(link[fields.CAPTURE_RATE_HZ])
         self._out_hz = float(link[fields.PLAYBACK_RATE_HZ])
@@ -234,8 +236,12 @@ class Pump:
         """Send the first n frames of x through the engine into the playback ring."""
         self.in_peak = max(self.in_peak, peak(x[:n]))
         inner = resample(self._in, x[:n], self._inner_x)
-        self.engine.process(self._inner_x[:inner], self._inner_y[:inner])
         y = self._inner_y[:inner]
+        if self._flight is not None:
+            flight_hear(self._flight, self._inner_x[:inner])
+        self.engine.process(self._inner_x[:inner], y)
+        if self._flight is not None:
+            flight_say(self._flight, y)
         self.out_peak = max(self.out_peak, peak(y))
         if self._taps is not None:
             taps_push(self._taps, self._inner_x[:inner], y)

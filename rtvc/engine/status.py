@@ -58,6 +58,10 @@ class LiveStatus:
     realtime: bool = False
     applied_rev: int = 0
     applied_sample: int = 0
+    measured_p50_ms: float = 0.0  # from device to device, by the sound itself (see `delay_meter`)
+    measured_p95_ms: float = 0.0
+    measured_confidence: float = 0.0  # 0 (there was no speech to measure) to 1
+    feedback: str = ""  # if the microphone hears what rtvc said: how late, and what to do
     message: str = ""
 
 

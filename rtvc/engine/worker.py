@@ -23,6 +23,7 @@ from rtvc.audio import link as fields
 
 from .build import build_engine, wants_neural
 from .engine import Engine
+from .flight import BLOCK_COLUMNS, FLIGHT_INT64, FlightStates, flight_block, flight_limit, flight_params
 from .guard import guarded
 from .ladder import Ladder
 from .network import NetworkError
@@ -54,6 +55,7 @@ STATE_WARMING, STATE_RUNNING = 1, 2
     STAT_TARGET_MS,
     STAT_VOICE_DELAY_MS,
     STAT_NEURAL,
+    STAT_ENGINE_DELAY_MS,
     STAT_AGE_PEAK_MS,  # oldest block of the last heartbeat
     STAT_MAX_AGE_MS,
     STAT_LATE_BLOCKS,
@@ -62,7 +64,7 @@ STATE_WARMING, STATE_RUNNING = 1, 2
     STAT_RUNG_REASON,  # index into ladder.REASONS
     STAT_RUNG_CHANGES,
     STAT_AGES,  # first of len(AGE_EDGES_MS) + 1: blocks by age
-) = range(24)
+) = range(25)
 STATS = 48
 NEURAL_NONE, NEURAL_SPEAKS, NEURAL_FAILED = range(3)  # values of STAT_NEURAL
 
@@ -80,6 +82,7 @@ class WorkerSettings:
     max_age_s: float | None  # None: what suits the voice
     point: str  # operating point of the neural voice
     provider: str  # what onnxruntime runs it on
+    flight: str = ""  # flight recorder; "" is none
 
 
 def warm_up() -> None:
@@ -88,20 +91,22 @@ def warm_up() -> None:
     link[fields.CAPTURE_RATE_HZ] = link[fields.PLAYBACK_RATE_HZ] = 48000
     link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 1
     engine = Engine()
-    taps = np.zeros(TAPS_INT64, np.int64)
+    taps, flight = np.zeros(TAPS_INT64, np.int64), np.zeros(FLIGHT_INT64, np.int64)
     taps_begin(taps, 0)
-    pump = Pump(link, engine, 0.001, 0.03, True, taps)
+    pump = Pump(link, engine, 0.001, 0.03, True, taps, flight)
     everything = to_vector({"breath.amount": 0.5, "whisper.amount": 0.5, "telephone.amount": 0.5, "pitch.semitones": 3})
     block = (0.1 * np.sin(0.02 * np.arange(256))).astype(np.float32)
     for i in range(130):
         if i == 30:
             engine.set(everything)
+            flight_params(flight, 1, engine.sample, everything)
         fields.link_capture(link, block.copy(), 256, 1 + i * 5_333_333)
         fields.link_playback(link, np.zeros(256, np.float32), 256, 1 + i * 5_333_333)
         if i == 125:
             link[fields.CAPTURE_LOST] += 1  # as if the ring had been full
         if not (50 < i < 60 or 70 < i < 110):  # after the first stall sound is caught up with, after the second dropped
             pump.step(i * 0.005333)
+            flight_block(flight, np.zeros(len(BLOCK_COLUMNS), np.int64))
 
 
 def _ask_for_realtime() -> bool:
@@ -124,17 +129,21 @@ def serve(settings: WorkerSettings) -> None:
     """Run an engine on the named shared memory until ENGINE_STOP is set or the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     shared = [SharedMemory(name) for name in (settings.link, settings.params, settings.stats, settings.taps)]
+    shared += [SharedMemory(settings.flight)] if settings.flight else []
     link: NDArray[np.int64] = np.ndarray((fields.LINK_INT64,), np.int64, shared[0].buf)
     params: NDArray[np.int64] = np.ndarray((PARAM_INT64,), np.int64, shared[1].buf)
     stats: NDArray[np.float64] = np.ndarray((STATS,), np.float64, shared[2].buf)
     taps: NDArray[np.int64] = np.ndarray((TAPS_INT64,), np.int64, shared[3].buf)
+    flight: NDArray[np.int64] | None = None
+    if settings.flight:
+        flight = np.ndarray((FLIGHT_INT64,), np.int64, shared[4].buf)
     link[fields.ENGINE_STATE] = STATE_WARMING
     stats[STAT_REALTIME] = _ask_for_realtime()  # before warming up: a replacement must not queue behind a game
     warm_up()
-    server = _Server(link, params, stats, taps, settings)
+    server = _Server(link, params, stats, taps, settings, flight)
     with guarded(link):
         server.run()
-    del server, link, params, stats, taps
+    del server, link, params, stats, taps, flight
     for memory in shared:
         memory.close()
 
@@ -149,7 +158,10 @@ class _Server:
         stats: NDArray[np.float64],
         taps: NDArray[np.int64],
         settings: WorkerSettings,
+        flight: NDArray[np.int64] | None = None,
     ) -> None:
+        self._flight = flight
+        self._states: FlightStates | None = None  # from the engine's beginning on
         self._link, self._params, self._stats = link, params, stats
         self._values = default_values()
         self._rev = 0
@@ -165,8 +177,13 @@ class _Server:
         stats[STAT_NEURAL] = self._neural  # before the state says running
         self._engine.reset()
         taps_begin(taps, self._engine.sample)
+        if flight is not None:
+            made_as = {"values": self._values.tolist(), "neural": self._neural == NEURAL_SPEAKS,
+                       "point": settings.point, "provider": settings.provider}  # fmt: skip
+            self._states = FlightStates(flight, self._engine, made_as)
+        self._block_row = np.zeros(len(BLOCK_COLUMNS), np.int64)
         max_age_s = settings.max_age_s or (NEURAL_MAX_AGE_S if self._neural == NEURAL_SPEAKS else DSP_MAX_AGE_S)
-        self._pump = Pump(link, self._engine, settings.margin_s, max_age_s, settings.one_clock, taps)
+        self._pump = Pump(link, self._engine, settings.margin_s, max_age_s, settings.one_clock, taps, flight)
         self._ladder = Ladder(self._engine.rungs)
         self._block_s = 0.0
 
@@ -190,13 +207,16 @@ class _Server:
                 busy_s += end_s - begin_s
                 self._block_s = max(self._block_s, end_s - begin_s)
                 self._judge(moved, end_s - begin_s, time.thread_time() - begin_cpu_s, end_s)
+                self._record(begin_s, end_s)
             if end_s - beat_s > HEARTBEAT_S:
                 link[fields.ENGINE_ALIVE_NS] = time.perf_counter_ns()
                 self._report(busy_s / (end_s - beat_s) if beat_s else 0.0)
                 beat_s, busy_s = end_s, 0.0
                 if parent is not None and not parent.is_alive():
                     return
-            time.sleep(min(max(due_s - end_s, POLL_S), 0.02))
+            if self._states:
+                self._states.take_if_due(due_s - end_s)
+            time.sleep(min(max(due_s - time.perf_counter(), POLL_S), 0.02))
 
     def _take_params(self) -> None:
         rev = read_params(self._params, self._values, self._rev)
@@ -204,6 +224,21 @@ class _Server:
             self._rev = rev
             self._engine.set(self._values)
             confirm_params(self._params, rev, self._engine.sample)
+            if self._states and self._flight is not None:
+                flight_params(self._flight, rev, self._engine.sample, self._values)
+                self._states.changed()
+
+    def _record(self, begin_s: float, end_s: float) -> None:
+        """Note a step in the flight recorder."""
+        if self._flight is None:
+            return
+        row, pump = self._block_row, self._pump
+        row[1], row[2] = round(1e9 * begin_s), round(1e9 * (end_s - begin_s))
+        row[3], row[4] = round(1e6 * pump.in_flight_s), round(1e6 * pump.target_s())
+        row[5] = self._link[fields.PLAYBACK_XRUNS]
+        row[6], row[7] = pump.counters.dropped_frames, pump.counters.cuts
+        row[8] = self._engine.rung
+        flight_block(self._flight, row)
 
     def _judge(self, frames: int, busy_s: float, cpu_s: float, time_s: float) -> None:
         """Choose the rung by how long a block of so many captured frames took."""
@@ -216,6 +251,9 @@ class _Server:
                 changed = True
         if changed:
             engine.limit(ladder.heard, ladder.ready)
+            if self._states and self._flight is not None:
+                flight_limit(self._flight, ladder.heard, ladder.ready)
+                self._states.changed()
 
     def _due_s(self) -> float:
         """Return when the next capture callback is due."""
@@ -227,7 +265,7 @@ class _Server:
         stats, pump = self._stats, self._pump
         stats[STAT_IN_FLIGHT_MS] = 1e3 * pump.in_flight_s
         stats[STAT_TARGET_MS] = 1e3 * pump.target_s()
-        stats[STAT_VOICE_DELAY_MS] = 1e3 * pump.delay_s
+        stats[STAT_VOICE_DELAY_MS], stats[STAT_ENGINE_DELAY_MS] = 1e3 * pump.delay_s, self._engine.delay_ms
         stats[STAT_DRIFT_PPM] = 1e6 * pump.drift.correction
         stats[STAT_LOAD] = load
         stats[STAT_BLOCK_MAX_MS] = 1e3 * self._block_s

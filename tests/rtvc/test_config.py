@@ -16,6 +16,7 @@ from rtvc.config import (
     config_path,
     load_settings,
     presets_folder,
+    save_setting,
     settings_toml,
     write_text_atomically,
 )
@@ -103,3 +104,33 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"config\.toml: cannot be written"):
         write_text_atomically(tmp_path / "file" / "config.toml", "text")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "[audio]\nblock_frames = 128\n"),
+        ("", "[audio]\nblock_frames = 128\n"),
+        ('# mine\n[voice]\npreset = "deep"\n', '# mine\n[voice]\npreset = "deep"\n\n[audio]\nblock_frames = 128\n'),
+        (
+            "[audio] # sound\nrate_hz = 44100\nblock_frames = 512 # safe\n[voice]\n",
+            "[audio] # sound\nrate_hz = 44100\nblock_frames = 128  # safe\n[voice]\n",
+        ),
+        ("[audio]\nrate_hz = 44100\n\n[voice]\n", "[audio]\nblock_frames = 128\nrate_hz = 44100\n\n[voice]\n"),
+    ],
+)
+def test_one_setting_is_saved_and_all_else_in_the_file_stays(before: str | None, after: str, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "config.toml"
+    if before is not None:
+        path.parent.mkdir()
+        path.write_text(before, "utf-8")
+    assert save_setting("audio", "block_frames", 128, path) == path
+    assert path.read_text("utf-8") == after
+    assert load_settings(path).audio.block_frames == 128
+
+
+def test_a_broken_file_is_not_saved_over(tmp_path: Path) -> None:
+    path = written(tmp_path, "[audio\n")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        save_setting("audio", "block_frames", 128, path)
+    assert path.read_text() == "[audio\n"

@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from rtvc import doctor
-from rtvc.doctor import BlockTrial, Check, check_audio_server, check_devices, check_virtual_microphone, examine
+from rtvc.audio.backend import Device
+from rtvc.audio.devices import Host
+from rtvc.checks import Check
+from rtvc.doctor import (
+    BlockTrial,
+    check_audio_server,
+    check_devices,
+    check_loopback,
+    check_virtual_microphone,
+    examine,
+)
+from rtvc.loopback import Loopback
 from tests import rig
 
 Inside = Callable[[rig.Server], None]
@@ -74,6 +85,40 @@ def test_a_sound_server_and_its_devices_are_found(sound_server: rig.Server, insi
     assert check_devices().state == "ok"
     assert check_devices().found.startswith("1 to capture from")
     assert check_virtual_microphone().state == "ok"
+
+
+def test_a_device_with_a_dull_rate_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = [
+        Device(f"pulse:{name}", name, "capture", 1, rate, False) for name, rate in (("USB", 48000), ("BT", 16000))
+    ]
+    monkeypatch.setattr("rtvc.audio.devices.list_devices", lambda: devices)
+    check = check_devices()
+    assert check.state == "warn" and "BT (16000 Hz)" in check.found and "--capture" in check.advice
+    monkeypatch.setattr("rtvc.audio.devices.list_devices", lambda: devices[:1])
+    assert check_devices().state == "ok" and "at 48000 Hz" in check_devices().found
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "state", "text"),
+    [
+        ((20.0, 20.1, 20.0, 19.9), "ok", "20.0 ms +- 0.1 from microphone to virtual microphone (19.9 to 20.1; 4 of 4"),
+        ((20.0,), "warn", "1 of 4 bursts"),
+        ((), "warn", "0 of 4 bursts"),
+    ],
+)
+def test_the_loopback_says_how_sure_it_is(
+    late_ms: tuple[float, ...], state: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Loopback("pipewire", 256, 4, late_ms, 20.3)
+    monkeypatch.setattr("rtvc.loopback.measure_loopback", lambda bursts: found)
+    check = check_loopback()
+    assert check.state == state and text in check.found and bool(check.advice) == (state == "warn")
+
+
+def test_a_loopback_that_cannot_be_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtvc.audio.devices.best_host", lambda: Host("alsa", "no server"))
+    monkeypatch.setattr("rtvc.loopback.best_host", lambda: Host("alsa", "no server"))
+    assert check_loopback().state == "warn" and "alsa: only PulseAudio and PipeWire" in check_loopback().found
 
 
 def test_without_a_sound_server_the_doctor_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -31,6 +31,9 @@ def test_latency_is_the_sum_of_its_parts() -> None:
 def test_the_status_line_shows_latency_levels_and_xruns() -> None:
     quiet = status(voice_delay_ms=13.5, in_flight_ms=9, age_ms=14.2, in_peak_dbfs=-30, out_peak_dbfs=-90, xruns=3)
     assert status_text(quiet) == " 22.5 ms (age 14)  in |||||      out             3 xruns  load 0%"
+    assert "  use headphones" in status_text(status(feedback="use headphones"))
+    sure = status(measured_p50_ms=22.4, measured_p95_ms=24.0, measured_confidence=0.98)
+    assert status_text(sure).endswith("  measured 22.4 ms, p95 24.0 (98% sure)")
     assert "2 restarts" in status_text(status(engine_restarts=2))
     assert "480 frames dropped" in status_text(status(dropped_frames=480))
     assert "dsp (the networks failed)" in status_text(status(rung="dsp", rung_reason="the networks failed"))

@@ -40,6 +40,7 @@ function bannersOf({ store, params }) {
   if (store.get("panic")) banners.push(["panic", "bad", "panic"]);
   if (running && status.neural === "failed") banners.push(["neural", "bad", "warn", status.message]);
   else if (running && status.rung_reason) banners.push(["rung", "warn", "warn", status.rung_reason]);
+  if (running && status.feedback) banners.push(["feedback", "warn", "warn", status.feedback]);
   const silent = store.get("panic") || store.get("muted");
   const raw = store.get("bypass")?.active || params.value("voice.name") === "own";
   if (running && raw && !silent) banners.push(["raw", "warn", "mic"]);

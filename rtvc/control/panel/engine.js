@@ -16,18 +16,28 @@ export function startEngine(session) {
   const { store } = session;
   const view = build();
   byId("engine").append(view.empty, view.body);
+  byId("flight").addEventListener("click", () => saveFlight(session));
   let live = null;
   session.meters.add((meters) => (live = { ...meters, at: performance.now() }));
   const draw = () => {
     const running = isRunning(store.get("status")) && store.get("phase") === "open";
     view.empty.hidden = running;
     view.body.hidden = !running;
+    byId("flight").disabled = !running;
     setText(view.empty, t(store.get("phase") === "open" ? "engine.empty" : "engine.offline"));
     drawFacts(store, running, live);
     if (running) drawBody(view, store);
   };
   store.watch(["status", "stats", "phase"], draw);
   return draw;
+}
+
+/** Have the flight recorder's last minute saved where the program runs. */
+async function saveFlight(session) {
+  const saved = await session.act("SaveFlight");
+  if (!saved) return;
+  byId("flight-note").hidden = false;
+  setText(byId("flight-note"), t("flight.saved", { seconds: shown(saved.seconds, 0), path: saved.path }));
 }
 
 function build() {
@@ -39,13 +49,14 @@ function build() {
     return make("div", {}, label, number);
   };
   const big = make("p", { class: "latency" }, make("b", { text: "–" }), " ms ", make("span", { class: "dim" }));
+  const measured = make("p", { class: "note" });
   const bars = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", class: "histogram" });
   const axis = make("div", { class: "axis", "aria-hidden": "true" });
   return {
-    numbers, big, bars, axis,
+    numbers, big, measured, bars, axis,
     empty: make("p", { class: "empty" }),
     body: make(
-      "div", {}, big, bars, axis,
+      "div", {}, big, measured, bars, axis,
       make("dl", { class: "cells four" }, ...PERCENTILES.map(cell)),
       make("dl", { class: "cells" }, ...COUNTERS.map(cell)),
     ),
@@ -67,6 +78,10 @@ function drawBody(view, store) {
   const latency = stats.latency_ms ?? {};
   setText(view.big.querySelector("b"), shown(status.delay_ms, 1));
   setText(view.big.querySelector("span"), t("engine.parts", { voice: shown(status.voice_delay_ms, 1), flight: shown(status.in_flight_ms, 1) }));
+  view.measured.hidden = !(status.measured_confidence > 0);
+  setText(view.measured, t("engine.measured", {
+    p50: shown(status.measured_p50_ms, 1), p95: shown(status.measured_p95_ms, 1), sure: shown(100 * status.measured_confidence, 0),
+  }));
   for (const name of PERCENTILES) put(view, name, t(`engine.${name}`), shown(latency[name], 1));
   for (const name of COUNTERS) {
     const value = status[name] ?? stats[name];

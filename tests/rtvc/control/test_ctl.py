@@ -61,6 +61,7 @@ def test_voices_presets_mute_and_panic(ctl: Any, still: Served) -> None:
         (["preset", "nothing"], "no such preset"),
         (["raw", "GetParam", "{"], "is not JSON"),
         (["record", "start"], "Start it first"),
+        (["flight", "--no-sound"], "Start it first"),
         (["nudge", "pitch.semitones", "nan"], "only finite numbers"),
     ],
 )

@@ -172,6 +172,7 @@ def test_set_get_nudge_and_toggle(play: Play) -> None:
         ("SetMonitor", {"device": "nowhere"}, 702, "no monitor"),
         ("StartRecord", None, 501, "Start it first"),
         ("StopRecord", None, 501, "nothing is recorded"),
+        ("SaveFlight", None, 501, "Start it first"),
         ("CancelJob", {"job": "none"}, 600, "no such job"),
         ("StartJob", {"kind": "train", "input": "a", "output": "b"}, 402, "one of convert"),
         ("Fly", None, 204, "no request 'Fly'"),
@@ -212,6 +213,11 @@ def test_an_operator_records_only_into_the_recordings_folder(play: Play) -> None
         for path in ("../out.flac", "/tmp/out.flac", "a/../../out.flac"):
             answer = await room.ask("StartRecord", {"path": path}, operator)
             assert answer.status == Status.ROLE_TOO_LOW
+            answer = await room.ask("SaveFlight", {"path": path.replace("flac", "zip")}, operator)
+            assert answer.status == Status.ROLE_TOO_LOW
+        assert (await room.ask("SaveFlight", {"path": "flight.txt"})).status == Status.INVALID_REQUEST_FIELD
+        answer = await room.ask("SaveFlight")
+        assert answer.status == Status.CANNOT_ACT and "no flight recorder" in answer.comment
 
     play(story)
 

@@ -14,6 +14,8 @@ import soundfile
 from rtvc.control.client import Control, ControlError
 from rtvc.control.wire import Intent
 from rtvc.engine.params import default_values, from_vector
+from rtvc.engine.replay import replay
+from rtvc.flight_bundle import read_bundle
 from tests.rtvc.control.served import LEVEL, PLAIN, TONE_HZ, Served, wait_for
 
 
@@ -115,6 +117,27 @@ def test_what_is_heard_is_recorded(sounding: Served, control: Control) -> None:
     with pytest.raises(ControlError, match="exists"):
         control.request("StartRecord", {"path": str(path)})
     assert control.request("GetRecord")["active"] is False
+
+
+def test_the_last_minute_is_saved_and_runs_again_bit_for_bit(sounding: Served, control: Control) -> None:
+    control.set({"pitch.semitones": 3})
+    time.sleep(0.3)
+    control.set({"pitch.semitones": 0})
+    time.sleep(0.1)
+    saved = control.request("SaveFlight")
+    path = Path(saved["path"])
+    assert path.parent == sounding.folder / "recordings" and path.stat().st_mode & 0o777 == 0o600
+    bundle = read_bundle(path)
+    assert (
+        len(bundle.flight.x) / 48000 == pytest.approx(saved["seconds"], abs=0.01) and "local" in bundle.about["reason"]
+    )
+    assert len(bundle.flight.inputs) >= 2 and bundle.about["status"]["state"] == "running"
+    again = replay(bundle.flight)
+    assert again.compared > 4800 and again.differ_at is None
+    with pytest.raises(ControlError, match="exists"):
+        control.request("SaveFlight", {"path": str(path)})
+    quiet = control.request("SaveFlight", {"path": "quiet.zip", "sound": False})
+    assert len(read_bundle(Path(quiet["path"])).flight.x) == 0
 
 
 def test_a_file_is_converted_beside_it_and_cancelled(sounding: Served, control: Control) -> None:

@@ -135,7 +135,7 @@ def test_a_session_starts_sounds_and_stops_cleanly(blocks_made: list[str]) -> No
     session.stop()
     wait_for(lambda: not alive(pid), "the engine's end")
     assert session.status().state == "stopped"
-    assert len(blocks_made) == 4
+    assert len(blocks_made) == 5
     assert_no_raw_voice(studio.heard())
     heard = len(studio.heard())
     time.sleep(0.05)
@@ -317,7 +317,7 @@ def test_devices_that_cannot_be_opened_leave_nothing_behind(blocks_made: list[st
     with pytest.raises(DeviceError, match="no microphone"):
         session.start()
     assert session.status().state == "stopped"
-    assert len(blocks_made) == 4
+    assert len(blocks_made) == 5
     studio.plugged_in = True
     with session:
         studio.await_sound()

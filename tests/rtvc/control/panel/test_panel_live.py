@@ -22,6 +22,7 @@ import soundfile
 
 from rtvc.control.tokens import TokenFile
 from rtvc.control.wire import Role
+from rtvc.flight_bundle import read_bundle
 from tests.rtvc.control.panel.conftest import Pages
 from tests.rtvc.control.panel.steps import entry, middle, slider, until
 from tests.rtvc.control.served import served
@@ -141,6 +142,22 @@ def test_panic_is_silence_and_voices_switch(pages: Pages, live: Live) -> None:
     assert np.abs(soundfile.read(record(page, 0.6))[0]).max() < 1e-3
     page.click("#voices >> text=DSP voice")
     until(lambda: page.locator('.voice[aria-pressed="true"]').inner_text().startswith("DSP"), page)
+
+
+def test_the_last_minute_is_saved_by_a_button(pages: Pages, live: Live, pictures: Path) -> None:
+    page = pages.open(live.url, height=1100)
+    until(lambda: page.is_enabled("#flight"), page)
+    page.click("#flight")
+    until(lambda: page.is_visible("#flight-note"), page)
+    said = page.locator("#flight-note").inner_text()
+    assert re.match(r"The last \d+ s are in /.*\.zip$", said)
+    file = Path(said.partition(" in ")[2])
+    flight = read_bundle(file).flight
+    assert len(flight.y) > 0 and len(flight.blocks) > 0
+    file.unlink()
+    until(lambda: "Measured by your voice" in page.locator("#engine").inner_text(), page)
+    page.locator("#engine").scroll_into_view_if_needed()
+    page.screenshot(path=pictures / "flight.png")
 
 
 def test_tokens_and_roles_of_the_real_server(pages: Pages, tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Replay: a recorded flight through fresh engines, compared with what was said then, bit for bit.
+
+It begins at the oldest state in the record and puts that into a fresh engine, hears what was heard and sets parameters
+at the frames at which they were set. Where an engine began anew, so does the replay. On the same kind of processor
+with the same versions every bit is the same, unless the networks ran on another provider than the CPU or failed. What
+differs is told: from which frame on, how often and by how much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .build import build_engine
+from .engine import Engine
+from .flight import RUNG_LIMITED, Flight, RecordedState
+from .params import PARAMS
+from .state import StateError, restore
+
+BLOCK_FRAMES = 4800
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay gave: y (float32[n]) from frame `begin` on, and how it compares with the record."""
+
+    begin: int
+    y: NDArray[np.float32]
+    compared: int  # frames
+    differ_at: int | None  # first frame that is not the same, bit for bit
+    differ: int  # frames that are not
+    largest: float  # difference
+
+
+def replay(flight: Flight, progress: Callable[[float], None] = lambda fraction: None) -> Replayed:
+    """Run the flight again. Raises StateError if it holds no state or one that does not fit, and NetworkError."""
+    if not flight.states:
+        raise StateError("the record holds no state of the engine to begin from")
+    first, end = flight.states[0], flight.begin + len(flight.x)
+    y = np.zeros(end - first.frame, np.float32)
+    begun = [first, *(state for state in flight.states[1:] if state.table["sample"] == 0)]
+    for state, until in zip(begun, [*(state.frame for state in begun[1:]), end], strict=True):
+        engine = _engine(state)
+        for at, n in _blocks(flight, engine, state.frame, until):
+            engine.process(flight.x[at - flight.begin :][:n], y[at - first.frame :][:n])
+            progress((at + n - first.frame) / len(y))
+    return _compared(flight, first.frame, y)
+
+
+def _blocks(flight: Flight, engine: Engine, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield blocks (first frame, frames) from begin to end; between them tell the engine what it was told then."""
+    changes = [row for row in flight.inputs if begin <= row[0] < end]
+    for row, until in zip([None, *changes], [*(int(row[0]) for row in changes), end], strict=True):
+        if row is not None:
+            if row[1] == RUNG_LIMITED:
+                engine.limit(int(row[2]), int(row[3]))
+            else:
+                engine.set(row[4:].copy().view(np.float64))
+            begin = int(row[0])
+        for at in range(begin, until, BLOCK_FRAMES):
+            yield at, min(BLOCK_FRAMES, until - at)
+
+
+def _engine(state: RecordedState) -> Engine:
+    """Return an engine that is where the recorded one was."""
+    try:
+        made_as = state.table["made_as"]
+        values = np.array(made_as["values"], np.float64)
+        if values.shape != (len(PARAMS),):
+            raise StateError(f"frame {state.frame}: the engine had {len(values)} parameters, here it has {len(PARAMS)}")
+        engine = build_engine(values=values, point=made_as["point"]) if made_as["neural"] else Engine(values=values)
+        restore(engine, state.table, state.data)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise StateError(f"frame {state.frame}: the engine's state is damaged: {error}") from error
+    return engine
+
+
+def _compared(flight: Flight, begin: int, y: NDArray[np.float32]) -> Replayed:
+    then = flight.y[begin - flight.begin :]
+    now = y[: len(then)]
+    wrong = np.flatnonzero(then.view(np.int32) != now.view(np.int32))
+    largest = float(np.abs(then - now).max()) if len(wrong) else 0.0
+    return Replayed(begin, y, len(then), begin + int(wrong[0]) if len(wrong) else None, len(wrong), largest)
