@@ -11,7 +11,9 @@ allowed; server and session are in one process, the clients in others.
 - "half-open": 1,000 connections that say nothing; the time of a request beside them.
 - "fuzz": messages made wrong by chance, through protocol and handlers, beside the sound.
 
-xruns are those of the engine's sound in that row. The machine's own stalls count too: `load_1min` says how busy it was.
+xruns are those of the engine's sound in that row, whatever the cause: a virtual machine stops now and then for
+everybody. "ours" is the load's xruns but those beside a stall that an independent watch saw (`bench.stalls`;
+excused_share is the share of the time that lies beside them), and `load_1min` says how busy the machine was.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report import Report, arguments
+from bench.stalls import BEFORE_S, NEAR_S, core_stalls
 from rtvc.audio.link import (
     CAPTURE_CHANNELS,
     CAPTURE_RATE_HZ,
@@ -204,6 +207,15 @@ def quantiles(times: list[float] | NDArray[np.float64]) -> dict[str, float]:
     return {f"p{q}_ms": float(np.percentile(times, q)) for q in (50, 99)} | {"max_ms": float(np.max(times))}
 
 
+def watch_xruns(there: Served, done: threading.Event, times_s: list[float]) -> None:
+    """Note when (time.monotonic()) each xrun came, until done."""
+    seen = xruns(there)
+    while not done.wait(0.01):
+        now = xruns(there)
+        times_s += [time.monotonic()] * (now - seen)
+        seen = now
+
+
 def measure_load(report: Report, there: Served, seconds: float) -> None:
     """Let 20 clients play; in every other part of the time one more is there that never reads."""
     part_s = max(3.0, seconds / 20)
@@ -220,19 +232,30 @@ def measure_load(report: Report, there: Served, seconds: float) -> None:
                 done.wait(part_s)
                 spans.append((begin_s, time.perf_counter()))
 
-    thread = threading.Thread(target=disturb)
-    thread.start()
-    sent_s, took_ms = run_clients(there.url, seconds).T
-    done.set()
-    thread.join()
+    torn_s: list[float] = []
+    threads = [
+        threading.Thread(target=disturb), threading.Thread(target=watch_xruns, args=(there, done, torn_s)),
+    ]  # fmt: skip
+    with core_stalls() as stalls:
+        for thread in threads:
+            thread.start()
+        sent_s, took_ms = run_clients(there.url, seconds).T
+        done.set()
+        for thread in threads:
+            thread.join()
+    excused = sum(stall.length_s + BEFORE_S + NEAR_S for stall in stalls) / seconds
+    ours = sum(not any(stall.explains(t) for stall in stalls) for t in torn_s)
     beside = np.zeros(len(sent_s), bool)
     for begin_s, end_s in spans:
         beside |= (sent_s > begin_s) & (sent_s < end_s)
     torn = xruns(there) - before
     grown_mb = memory_mb[-1] - memory_mb[1] if len(memory_mb) > 2 else float("nan")
     for what, times in (("load", took_ms[~beside]), ("load, one stalled", took_ms[beside])):
-        report.row(what=what, requests=len(times), seconds=seconds, xruns=torn, grown_mb=grown_mb, **quantiles(times))
+        report.row(what=what, requests=len(times), seconds=seconds, xruns=torn, ours=ours, stalls=len(stalls),
+                   excused_share=excused, grown_mb=grown_mb, load_1min=os.getloadavg()[0],
+                   **quantiles(times))  # fmt: skip
     report.target("xruns under load", torn, "", "== 0")
+    report.target("xruns under load beside no stall of the machine", ours, "", "== 0")
     report.target("memory grown under load", grown_mb, "MB", "<= 5")
     slower = float(np.percentile(took_ms[beside], 99) / np.percentile(took_ms[~beside], 99))
     report.target("p99 of answers with one stalled over without", slower, "", "<= 1.5")

@@ -32,13 +32,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.latency import FIFO_PRIORITY, RATE_HZ, SETTLE_S, live, plain
 from bench.report import Report, arguments
+from bench.stalls import BEFORE_S, NEAR_S, STALL_MS, Stall, note, parse, watch_cores
 from rtvc.engine.engine import Engine
 from rtvc.voices.presets import find_preset
 from tests import rig
@@ -47,10 +48,7 @@ BLOCK_FRAMES = 256
 PRESET = "natural"  # it passes the tone, and the engine computes the DSP voice beside it all the same
 TONE_HZ, TONE_LEVEL = 1000.0, 0.15
 WINDOW_FRAMES = 480
-STALL_MS = 3.0  # rtvc's slack at 256 frames is about 6 ms
-BEFORE_S, NEAR_S = 0.02, 0.06  # sound is heard tens of ms after what tore it
 HEAP_OBJECTS = 1_000_000
-WATCH_PRIORITY = 95
 START_S = 0.2  # recorders may start so far apart
 KILL_EVERY_S = 4.0
 CYCLE_GAPS = 256
@@ -142,25 +140,8 @@ def _python_callback() -> Iterator[None]:
 def watch_stalls() -> None:
     """Print (where, end in s, length in s) of each stall of a "core" and each gap between "cycle"s of the graph."""
 
-    def watch(core: int) -> None:
-        os.sched_setaffinity(0, {core})
-        with contextlib.suppress(PermissionError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(WATCH_PRIORITY))
-        last_s = time.monotonic()
-        while True:
-            time.sleep(0.001)
-            now_s = time.monotonic()
-            if now_s - last_s > 0.001 + STALL_MS * 1e-3:
-                _note("core", now_s, now_s - last_s)
-            last_s = now_s
-
-    for core in os.sched_getaffinity(0):
-        threading.Thread(target=watch, args=(core,), daemon=True).start()
+    watch_cores()
     _watch_cycles()
-
-
-def _note(where: str, end_s: float, length_s: float) -> None:
-    os.write(1, f'["{where}", {end_s}, {length_s}]\n'.encode())  # in one piece: there are several threads
 
 
 def _watch_cycles() -> None:
@@ -196,7 +177,7 @@ def _watch_cycles() -> None:
         while True:
             for number in range(told, int(log[1])):
                 end_ns, gap_ns = log[4:].reshape(-1, 2)[number % CYCLE_GAPS]
-                _note("cycle", end_ns * 1e-9, gap_ns * 1e-9)
+                note("cycle", end_ns * 1e-9, gap_ns * 1e-9)
             told = int(log[1])
             time.sleep(0.05)
 
@@ -272,14 +253,6 @@ def controlled(server: rig.Server, converter: str) -> Iterator[Control]:
         process.wait(20)
 
 
-class Stall(NamedTuple):
-    """A core that stood still, or an audio graph's cycle that was late."""
-
-    where: str
-    end_s: float  # by time.monotonic()
-    length_s: float
-
-
 @contextlib.contextmanager
 def stalls(server: rig.Server) -> Iterator[list[Stall]]:
     """Watch the machine; afterwards the list holds its stalls."""
@@ -288,7 +261,7 @@ def stalls(server: rig.Server) -> Iterator[list[Stall]]:
         yield found
         process.kill()
         assert process.stdout is not None
-        found += [Stall(*json.loads(line)) for line in process.stdout if line.endswith("]\n")]
+        found += parse(process.stdout)
 
 
 class Stamped(rig.Recorder):

@@ -15,6 +15,8 @@ copy itself holds ("host_ms"). difference_ms is the median of that over chirps o
 its moment. host_said_ms is what the host tells of its buffers; a null sink's monitor is ahead of the time told.
 meter_ms is what rtvc's own meter read from the sound at the end, less what the host said; meter_difference_ms compares
 it likewise.
+
+The row "monitor" is from the virtual microphone to the output on which who speaks hears it too.
 """
 
 from __future__ import annotations
@@ -177,11 +179,13 @@ def plain(server: rig.Server, host: str, block_frames: int) -> contextlib.Abstra
     return running(server, "-m", "bench.latency", "--pass-through", host, str(block_frames))
 
 
-def live(server: rig.Server, host: str, block_frames: int, preset: str) -> contextlib.AbstractContextManager[Converter]:
+def live(
+    server: rig.Server, host: str, block_frames: int, preset: str, *more: str
+) -> contextlib.AbstractContextManager[Converter]:
     """Run `rtvc live`."""
     where = ["--no-virtual-mic", "--playback", "fake-call"] if host == "jack" else []
     devices = ["--host", host, "--capture", "fake-mic", *where, "--block", str(block_frames)]
-    return running(server, "-m", "rtvc", "live", *devices, "--preset", preset, "--json")
+    return running(server, "-m", "rtvc", "live", *devices, "--preset", preset, "--json", *more)
 
 
 def _read(converter: Converter) -> None:
@@ -223,9 +227,9 @@ def ends(server: rig.Server, sound: Sound) -> Iterator[Callable[[], Heard]]:
         yield ask
 
 
-def play(server: rig.Server, sound: Sound, heard_at: str = "rtvc-mic") -> Heard:
-    """Play sound into the fake microphone and record that and another source."""
-    with rig.Recorder(server, "fake-mic") as before, rig.Recorder(server, heard_at) as after:
+def play(server: rig.Server, sound: Sound, heard_at: str = "rtvc-mic", sent_at: str = "fake-mic") -> Heard:
+    """Play sound into the fake microphone and record two sources."""
+    with rig.Recorder(server, sent_at) as before, rig.Recorder(server, heard_at) as after:
         server.play(sound).wait()
         time.sleep(0.5)
     begin, other = (float(recorder.arrival_s(np.zeros(1))[0]) for recorder in (before, after))
@@ -305,6 +309,14 @@ def measure(report: Report, server: rig.Server, host: str, block_frames: int, se
     return {"minus_floor_ms": dsp_figures["minus_floor_ms"], "difference_ms": max(map(abs, differences))}
 
 
+def measure_monitor(report: Report, server: rig.Server, host: str, block_frames: int, seconds: float) -> None:
+    """Add the row of the monitor, which plays on the rig's speakers."""
+    with live(server, host, block_frames, "natural", "--monitor"):
+        time.sleep(SETTLE_S)
+        heard = play(server, probe.probe(seconds), "speakers.monitor", "rtvc-mic")
+    report.row(what="monitor", host=host, block=block_frames, **chirp_delays(heard).cells(), **torn(heard))
+
+
 def torn(heard: Heard) -> dict[str, Cell]:
     return {"torn_in": probe.glitches(heard.x), "torn_out": probe.glitches(heard.y)}
 
@@ -369,6 +381,8 @@ def main() -> None:
                         twice = play(server, probe.probe(seconds), "fake-mic")
                         report.row(what="one source twice", host=host, **chirp_delays(twice).cells(), **torn(twice))
                 found[host, block_frames] = measure(report, server, host, block_frames, seconds)
+                if server.kind != "jackd" and block_frames == blocks[0]:
+                    measure_monitor(report, server, host, block_frames, seconds)
     what = "PipeWire, 256 frames: DSP voice, microphone to virtual microphone, minus the floor, p50"
     report.target(what, found["pipewire", 256]["minus_floor_ms"], "ms", "<= 25")
     for host, _, blocks in HOSTS:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtvc import __version__
-from rtvc.config import ConfigError, config_path, load_settings, settings_toml
+from rtvc.config import ConfigError, MonitorSettings, config_path, load_settings, settings_toml
 
 if TYPE_CHECKING:
     from rtvc.engine.batch import Outcome
@@ -139,6 +139,8 @@ def _live_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=int, metavar="HZ", help="rate of the devices (48000)")
     parser.add_argument("--block", type=int, metavar="FRAMES", help="frames a block (256)")
     parser.add_argument("--no-virtual-mic", action="store_true", help="play to a device instead")
+    parser.add_argument("--monitor", type=float, nargs="?", const=math.nan, metavar="LEVEL_DB",
+                        help="hear the voice in the headphones too, so much louder than the call does (0)")  # fmt: skip
     parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")
     parser.add_argument("--json", action="store_true", help="print the status once a second, a JSON object a line")
     parser.add_argument("--simulated", action="store_true", help="use simulated devices that repeat a recorded voice")
@@ -168,12 +170,20 @@ def _live(args: argparse.Namespace) -> int:
     told = {"port": args.control_port, "bind": args.control_bind, "enabled": False if args.no_control else None}
     try:
         control = dataclasses.replace(settings.control, **{k: v for k, v in told.items() if v is not None})
+        monitor = _chosen_monitor(settings.monitor, args.monitor)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     choice = dataclasses.replace(
-        choice_from(settings), as_json=args.json, simulated=args.simulated, control=control, **given
+        choice_from(settings), as_json=args.json, simulated=args.simulated, control=control, monitor=monitor, **given
     )
     return run_live(choice, chosen_sound(args), chosen_point(args))
+
+
+def _chosen_monitor(settings: MonitorSettings, level_db: float | None) -> MonitorSettings:
+    """Return the settings as --monitor changes them: None is not given, NaN is without a level. Raises ValueError."""
+    if level_db is None:
+        return settings
+    return dataclasses.replace(settings, on=True, level_db=settings.level_db if math.isnan(level_db) else level_db)
 
 
 # rtvc convert
@@ -372,6 +382,7 @@ COMMANDS = {
         "  rtvc live --preset feminine\n"
         "  rtvc live --voice emma --latency fast\n"
         "  rtvc live --capture USB --pitch 4 --formant 1.1\n"
+        "  rtvc live --preset deep --monitor -6\n"
         "  rtvc live --no-virtual-mic --playback Headphones --block 128\n"
         "  rtvc live --simulated --control-port 4467",
         _live_arguments,

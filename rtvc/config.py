@@ -27,6 +27,11 @@ key = "/path"
 [flight]
 recorder = true          # keep the last minute in memory, for `rtvc ctl flight`
 crash_sound = false      # whether what is saved after a crash holds sound; its timings are saved in any case
+
+[monitor]
+on = false               # hear in the headphones what the virtual microphone carries (PulseAudio, PipeWire)
+level_db = 0             # -60 to 12; the call does not change with it
+device = "default"       # the system's own output, or the id of one (rtvc devices)
 ```
 
 Every key may be absent. A key that does not exist, or a value out of range, is an error that says what is allowed.
@@ -49,6 +54,7 @@ import platformdirs
 RATES_HZ = (8_000, 192_000)
 BLOCKS_FRAMES = (16, 8_192)
 PORTS = (0, 65_535)
+MONITOR_DB = (-60, 12)
 
 TomlValue = str | bool | int | float
 
@@ -65,6 +71,20 @@ class Devices:
     playback: str | None = None
     host: str | None = None
     virtual_mic: bool = True
+
+
+@dataclass(frozen=True)
+class MonitorSettings:
+    """What the monitor starts as; device is the id of an output."""
+
+    on: bool = False
+    level_db: float = 0.0
+    device: str = "default"
+
+    def __post_init__(self) -> None:
+        low, high = MONITOR_DB
+        if not low <= self.level_db <= high:
+            raise ValueError(f"monitor.level_db = {self.level_db:g}: must lie in {low}..{high}")
 
 
 @dataclass(frozen=True)
@@ -129,20 +149,24 @@ class Settings:
     audio: Audio = field(default_factory=Audio)
     voice: Voice = field(default_factory=Voice)
     control: Control = field(default_factory=Control)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
     flight: FlightSettings = field(default_factory=FlightSettings)
 
 
-_TABLES: Mapping[str, type[Devices] | type[Audio] | type[Voice] | type[Control] | type[FlightSettings]] = {
+_Table = type[Devices] | type[MonitorSettings] | type[Audio] | type[Voice] | type[Control] | type[FlightSettings]
+_TABLES: Mapping[str, _Table] = {
     "devices": Devices,
     "audio": Audio,
     "voice": Voice,
     "control": Control,
     "flight": FlightSettings,
+    "monitor": MonitorSettings,
 }
-_KINDS = {
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "str": (str, "text"),
     "str | None": (str, "text"),
     "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
     "bool": (bool, "true or false"),
     "bool | None": (bool, "true or false"),
 }
@@ -182,7 +206,7 @@ def load_settings(path: Path | None = None) -> Settings:
         _refuse_unknown(path, given, kinds, f"{name}.")
         for key, value in given.items():
             kind, words = _KINDS[kinds[key]]
-            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
                 raise ConfigError(f"{path}: {name}.{key} = {value!r}: must be {words}")
         try:
             tables[name] = table(**given)

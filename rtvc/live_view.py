@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from rtvc.audio.backend import DeviceError
 from rtvc.audio.devices import best_host, choose, list_devices
+from rtvc.audio.monitor import Monitor
 from rtvc.audio.virtual_mic import VirtualMicrophone
-from rtvc.config import Control, FlightSettings, Settings
+from rtvc.config import Control, FlightSettings, MonitorSettings, Settings
 from rtvc.crash_bundles import CrashBundles
 from rtvc.engine.build import wants_neural
 from rtvc.engine.live import LiveSession, LiveStatus
@@ -47,13 +49,15 @@ class LiveChoice:
     as_json: bool = False
     simulated: bool = False
     control: Control = field(default_factory=Control)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
     flight: FlightSettings = field(default_factory=FlightSettings)
 
 
 def choice_from(settings: Settings) -> LiveChoice:
     """Return what the settings ask for."""
     devices, audio = dataclasses.asdict(settings.devices), dataclasses.asdict(settings.audio)
-    return LiveChoice(**devices, **audio, control=settings.control, flight=settings.flight)
+    more = {"control": settings.control, "monitor": settings.monitor, "flight": settings.flight}
+    return LiveChoice(**devices, **audio, **more)
 
 
 def latency_ms(status: LiveStatus) -> float:
@@ -83,8 +87,9 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int
             print(f"{told}. Ctrl-C ends it.", file=sys.stderr)
             if runs:
                 print(f"neural voice ({point}) on {runs.provider}: {runs.reason}", file=sys.stderr)
+            monitor = stack.enter_context(contextlib.closing(_monitor(choice.monitor, devices)))
             if choice.control.enabled:
-                stack.enter_context(remote_control(choice.control, session, values, devices, point))
+                stack.enter_context(remote_control(choice.control, session, values, devices, point, monitor))
             _watch(session, choice, line)
         except (KeyboardInterrupt, SystemExit):
             pass  # the usual way to end it
@@ -117,6 +122,17 @@ def _devices_of_host(choice: LiveChoice, stack: contextlib.ExitStack) -> tuple[D
         playback_id, heard_as = playback.id, playback.name
     devices = HostDevices(host, capture.id, playback_id, choice.rate_hz, choice.block_frames, microphone)
     return devices, f"{capture.name} -> {heard_as} ({host})"
+
+
+def _monitor(settings: MonitorSettings, devices: DeviceChoice) -> Monitor:
+    """Return the monitor as the settings ask for it. One that cannot be had is told on standard error."""
+    monitor = Monitor(devices.monitored, settings.level_db, settings.device)
+    if settings.on:
+        try:
+            monitor.set(on=True)
+        except DeviceError as error:
+            print(f"rtvc: no monitor: {error}", file=sys.stderr)
+    return monitor
 
 
 def _watch(session: LiveSession, choice: LiveChoice, line: StatusLine) -> None:

@@ -33,8 +33,9 @@ class _Group:
 class ChangeEvents:
     """Collects changes and publishes ParamsChanged."""
 
-    def __init__(self, publish: Publish, applied: AppliedWatch) -> None:
-        self._publish, self._applied = publish, applied
+    def __init__(self, publish: Publish, applied: AppliedWatch, beside: Callable[[], Mapping[str, Any]]) -> None:
+        """Beside returns what every event tells as well, as it is then."""
+        self._publish, self._applied, self._beside = publish, applied, beside
         self._groups: list[_Group] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -55,7 +56,7 @@ class ChangeEvents:
             sample = await self._applied.sample_of(groups[-1].engine_rev)
             for group in _newest(groups):
                 data = {"values": group.values, "rev": group.rev, "applied_at": sample}
-                self._publish("ParamsChanged", data | {"by": group.by, "reason": group.reason})
+                self._publish("ParamsChanged", {**data, "by": group.by, "reason": group.reason, **self._beside()})
             await asyncio.sleep(EVERY_S)
 
     async def close(self) -> None:

@@ -48,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verb("panic", "silence at once, until it is taken back").add_argument(
         "how", choices=_SWITCH[:2], nargs="?", default="on"
     )
+    monitor = verb("monitor", "hear the voice in the headphones: on, off, how loud; alone it shows that")
+    monitor.add_argument("how", choices=_SWITCH[:2], nargs="?")
+    monitor.add_argument("level_db", type=float, metavar="LEVEL_DB", nargs="?", help="louder than the call hears it")
     record = verb("record", "record what is heard: start or stop")
     record.add_argument("how", choices=("start", "stop"))
     record.add_argument("path", metavar="FILE", nargs="?", help="flac or wav")
@@ -132,6 +135,13 @@ def _mute(control: Control, args: argparse.Namespace) -> dict[str, Any]:
     )
 
 
+def _monitor(control: Control, args: argparse.Namespace) -> dict[str, Any]:
+    if args.how is None:
+        return control.request("GetMonitor")
+    level = {} if args.level_db is None else {"level_db": args.level_db}
+    return control.request("SetMonitor", {"on": args.how == "on"} | level)
+
+
 def _record(control: Control, args: argparse.Namespace) -> dict[str, Any]:
     if args.how == "stop":
         return control.request("StopRecord")
@@ -167,6 +177,7 @@ _VERBS: Mapping[str, Callable[[Control, argparse.Namespace], dict[str, Any]]] = 
     "preset": _preset,
     "mute": _mute,
     "panic": lambda control, args: control.request("Panic", {"on": args.how == "on"}),
+    "monitor": _monitor,
     "record": _record,
     "flight": _flight,
     "undo": _plain("Undo"),

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from rtvc.audio.monitor import Monitor, MonitorState
 from rtvc.engine.build import DEFAULT_POINT
 from rtvc.engine.live import LiveSession, LiveStatus
 from rtvc.engine.params import PARAMS, Value
@@ -85,9 +86,20 @@ class DeskSettings:
 class Desk:
     """One session under remote control; the session may run or not."""
 
-    def __init__(self, session: LiveSession, values: Vector, devices: DeviceChoice, settings: DeskSettings) -> None:
-        """Values is what the session was made with, float64[len(PARAMS)]; devices is what its open_streams opens."""
+    def __init__(
+        self,
+        session: LiveSession,
+        values: Vector,
+        devices: DeviceChoice,
+        settings: DeskSettings,
+        monitor: Monitor | None = None,
+    ) -> None:
+        """Values is what the session was made with, float64[len(PARAMS)]; devices is what its open_streams opens.
+
+        monitor is one of these devices; one that is off if None.
+        """
         self.session, self.devices, self.settings = session, devices, settings
+        self.monitor = monitor or Monitor(devices.monitored)
         self.sound = Sound(values, session.set, settings.bypass_allowed)
         self.applied = AppliedWatch(session.applied)
         self.ramps = Ramps(self.sound, self.committed)
@@ -100,9 +112,10 @@ class Desk:
         self.missing_networks: str | None = None  # why there is no neural voice; None while nobody has looked
         self._begin_s = time.monotonic()
         self.audience: Audience = _Nobody()
-        self.changes = ChangeEvents(self.publish, self.applied)
+        self.changes = ChangeEvents(self.publish, self.applied, lambda: self.editing)
         self.transport = asyncio.Lock()  # of starting, stopping and changing devices: one at a time
         self._said: tuple[str, str] = ("", "")
+        self._monitor_said: MonitorState = self.monitor.state
         self._presets_s = 0.0  # when the presets' folder is looked at next
         self._x, self._y = (np.zeros(_TAKE_FRAMES, np.float32) for _ in range(2))
         self._traces: tuple[Trace, Trace] | None = None
@@ -140,8 +153,6 @@ class Desk:
         if not values:
             return
         self.changes.add(values, change.by, change.reason, self.sound.rev, self.sound.engine_rev)
-        if change.reason != "preset" and any(name != MUTE for name in values):
-            self.current_preset = None
         if MUTE in values:
             self.publish("MuteChanged", {"muted": bool(values[MUTE])})
         if "voice.name" in values and "own" in (voice, values["voice.name"]):
@@ -155,6 +166,13 @@ class Desk:
         if on != self.sound.panic:
             self.sound.set_panic(on)
             self.publish("PanicChanged", {"on": on})
+
+    @property
+    def editing(self) -> dict[str, bool]:
+        """Whether there is something to undo and redo, and whether the sound is no longer the preset's."""
+        name = self.current_preset
+        modified = name is not None and self.presets.differs(name, self.sound.vector())
+        return {"can_undo": self.sound.can_undo, "can_redo": self.sound.can_redo, "preset_modified": modified}
 
     @property
     def bypass(self) -> dict[str, bool]:
@@ -218,6 +236,7 @@ class Desk:
         """Look at the session once and tell what there is to tell."""
         status = self.session.status()
         self._tell_state(status)
+        self.tell_monitor()
         if status.state == "running":
             self.latency.add(latency_ms(status))
         self._take_sound(status)
@@ -231,6 +250,13 @@ class Desk:
         if (status.state, status.message) != self._said:
             self._said = status.state, status.message
             self.publish("StateChanged", {"state": status.state, "message": status.message})
+
+    def tell_monitor(self) -> None:
+        """Tell everybody how the monitor is, if that is news."""
+        state = self.monitor.state
+        if state != self._monitor_said:
+            self._monitor_said = state
+            self.publish("MonitorChanged", asdict(state))
 
     def _take_sound(self, status: LiveStatus) -> None:
         """Give what the taps hold to the recording, the meters and the trace."""

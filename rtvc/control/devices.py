@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.audio.backend import Device, Streams, open_streams
+from rtvc.audio.backend import Device, DeviceError, Streams, open_streams
 from rtvc.audio.devices import list_devices
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
 from rtvc.audio.virtual_mic import VirtualMicrophone
@@ -27,6 +27,9 @@ class DeviceChoice(Protocol):
 
     def open(self, link: NDArray[np.int64]) -> Streams:
         """Open the chosen ones on link (int64[LINK_INT64]). Raises DeviceError."""
+
+    def monitored(self) -> str:
+        """Return the id of the source that a monitor plays. Raises DeviceError saying why there is none; is quick."""
 
 
 class HostDevices:
@@ -60,6 +63,17 @@ class HostDevices:
             self._microphone.ensure()  # a sound server that was restarted has forgotten it
         return open_streams(link.ctypes.data, self.capture, self.playback, self._rate_hz, self._block_frames)
 
+    def monitored(self) -> str:
+        """Return the virtual microphone, which must be where the voice goes. Raises DeviceError."""
+        if self._host not in ("pulse", "pipewire"):
+            raise DeviceError(
+                f"{self._host} has no monitor: only with PulseAudio or PipeWire does rtvc make the virtual microphone "
+                "that it could play; listen to the cable with your system's own means"
+            )
+        if not self._microphone or self.playback != self._microphone.playback_id:
+            raise DeviceError("the voice goes to a device, not to the virtual microphone: it is heard there already")
+        return f"{self._host}:{self._microphone.heard_as}"
+
 
 class SimulatedDevices:
     """A microphone that repeats a bundled voice for ever, and a listener: for trying things without a sound card."""
@@ -84,3 +98,7 @@ class SimulatedDevices:
         """Open the chosen voice, in real time."""
         voice = read_voice(self._voices[self.capture])
         return SimulatedStreams(link, voice, self._clock, self._clock, keep=False, loop=True)
+
+    def monitored(self) -> str:
+        """Raise DeviceError: nothing can be heard of simulated devices."""
+        raise DeviceError("simulated devices make no sound that a monitor could play")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .fields import Field, object_schema
-from .requests import APPLIED_AT, REV
+from .requests import APPLIED_AT, EDITING, MONITOR, REV
 from .wire import HIGH_VOLUME, Intent
 
 
@@ -38,12 +38,14 @@ _TABLE = (
     Event("ParamsChanged", Intent.PARAMS, "Parameters changed; by says who, reason how", (
         _VALUES, REV, APPLIED_AT, Field("by", "text"),
         Field("reason", "text", choices=("set", "nudge", "ramp", "preset", "undo", "redo", "voice")),
+        *EDITING,
     )),
     Event("PresetListChanged", Intent.PRESETS, "Presets were saved, deleted or edited", (Field("presets", "list"),)),
     Event("PresetLoaded", Intent.PRESETS, "A preset was loaded", (Field("name", "text"),)),
     Event("DevicesChanged", Intent.DEVICES, "Other devices are used", (
         Field("capture", "text"), Field("playback", "text"),
     )),
+    Event("MonitorChanged", Intent.DEVICES, "The monitor was switched, levelled, lost or found", MONITOR),
     Event("RecordStateChanged", Intent.RECORD, "A recording began or ended; error says why it ended by itself", (
         Field("active", "boolean"), Field("path", "text", nullable=True), Field("seconds", "number"),
         Field("error", "text", optional=True),

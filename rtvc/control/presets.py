@@ -60,9 +60,15 @@ class PresetShelf:
 
     def sounding(self, vector: Vector) -> str | None:
         """Return the preset that vector (float64[len(PARAMS)]) sounds like, None if none; mute does not count."""
-        sound = vector.copy()
-        sound[INDEX[MUTE]] = 0.0
-        return next((name for name, preset in self._presets.items() if np.array_equal(preset.vector(), sound)), None)
+        return next((name for name in self._presets if not self.differs(name, vector)), None)
+
+    def differs(self, name: str, vector: Vector) -> bool:
+        """Return whether vector (float64[len(PARAMS)]) sounds unlike a preset, or that is gone; mute does not count."""
+        if name not in self._presets:
+            return True
+        preset, sound = self._presets[name].vector(), vector.copy()
+        preset[INDEX[MUTE]] = sound[INDEX[MUTE]] = 0.0
+        return not np.array_equal(preset, sound)
 
     def entries(self) -> list[dict[str, Any]]:
         """Return all presets as data; values are the whole sound."""
@@ -77,14 +83,14 @@ class PresetShelf:
             for preset in self._presets.values()
         ]
 
-    def save(self, name: str, vector: Vector, doc: str, overwrite: bool) -> None:
+    def save(self, name: str, vector: Vector, label: str, doc: str, overwrite: bool) -> None:
         """Save vector (float64[len(PARAMS)]) as the user's preset. Raises RequestError."""
         own = self._presets[name].path if name in self._presets else None
         if own and not overwrite:
             what = f"name = {name!r}: this preset exists; send overwrite = true to replace it"
             raise RequestError(Status.RESOURCE_ALREADY_EXISTS, what)
         try:
-            save_preset(name, vector, doc=doc, folder=self.folder, overwrite=overwrite)
+            save_preset(name, vector, label, doc, folder=self.folder, overwrite=overwrite)
         except ConfigError as error:
             raise RequestError(Status.INVALID_REQUEST_FIELD, str(error)) from None
         self.refresh()

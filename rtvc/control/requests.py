@@ -8,9 +8,11 @@ Besides what is listed every answer carries `rev`, and every one that changes th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from rtvc.audio.monitor import DEFAULT_OUTPUT
+from rtvc.config import MONITOR_DB
 from rtvc.engine.params import PARAMS, TIMBRES, Param, default_values, from_vector
 
 from .fields import Field, object_schema
@@ -45,13 +47,30 @@ _ID = Field("id", "text", "parameter id, such as pitch.semitones", longest=64)
 _VALUE = Field("value", "value", "a number, true or false, or one of the choices")
 _VALUES = Field("values", "values", "values by parameter id")
 _NAME = Field("name", "text", "preset name", longest=40)
+MODIFIED = Field("modified", "boolean", "whether the sound was changed since")
+EDITING = (
+    Field("can_undo", "boolean", "whether Undo has something to take back"),
+    Field("can_redo", "boolean", "whether Redo has something to make again"),
+    Field("preset_modified", "boolean", "as ListPresets.modified"),
+)
 _ACTIVE = Field("active", "boolean")
 _JOB = Field("job", "text", "id of a job", longest=40)
 _PATH = Field("path", "text", "audio file", longest=1000)
+_ON = Field("on", "boolean", "whether the voice is played in the headphones")
+_LEVEL_DB = Field("level_db", "number", "how much louder than the call hears it, dB", False, *MONITOR_DB)
+_OUTPUT = Field("device", "text", f"id of an output, or {DEFAULT_OUTPUT}: the system's")
+MONITOR = (
+    _ON,
+    _LEVEL_DB,
+    _OUTPUT,
+    Field("available", "boolean", "whether the devices in use allow a monitor"),
+    Field("playing", "boolean", "whether it plays now"),
+    Field("reason", "text", "why it is not available, or is on and does not play"),
+)
 
 
 def _optional(field: Field, doc: str = "") -> Field:
-    return Field(field.name, field.kind, doc or field.doc, True, longest=field.longest)
+    return replace(field, doc=doc or field.doc, optional=True)
 
 
 def _read(name: str, doc: str, takes: tuple[Field, ...] = (), answers: tuple[Field, ...] = ()) -> Request:
@@ -101,12 +120,13 @@ _TABLE = (
         Field("second", "text", "neural voice", choices=TIMBRES),
         Field("blend", "number", "share of the second", minimum=0, maximum=1),
     ), (Field("first", "text"), Field("second", "text"), Field("blend", "number"))),
-    _read("ListPresets", "The presets there are, and which one was loaded last", (), (
-        Field("presets", "list"), Field("current", "text", nullable=True),
+    _read("ListPresets", "The presets there are, and which one was loaded or saved last", (), (
+        Field("presets", "list"), Field("current", "text", nullable=True), MODIFIED,
     )),
     _write("LoadPreset", "Sound as a preset says; mute stays as it is unless the preset names it", (_NAME,), (_NAME,)),
     _act("SavePreset", "Save the sound of now as your own preset", (
-        _NAME, Field("doc", "text", "what it is for", True), Field("overwrite", "boolean", "replace it", True),
+        _NAME, Field("label", "text", "how it is shown; the name if absent", True, longest=80),
+        Field("doc", "text", "what it is for", True), Field("overwrite", "boolean", "replace it", True),
     ), (_NAME,)),
     _act("DeletePreset", "Delete one of your own presets", (_NAME,), (_NAME,)),
     _write("Undo", "Take the last change of the sound back", (), (_VALUES,)),
@@ -115,7 +135,9 @@ _TABLE = (
     _act("Stop", "Stop sound and give the devices back"),
     _read("GetStatus", "State, delay, levels and counters of the session", (), (
         Field("state", "text"), Field("muted", "boolean"), Field("panic", "boolean"), Field("bypass", "object"),
-        Field("recording", "object"), Field("delay_ms", "number"), Field("devices", "object"),
+        *EDITING,
+        Field("recording", "object"), Field("delay_ms", "number"), Field("monitor", "object", "as GetMonitor"),
+        Field("devices", "object"),
     )),
     _read("GetStats", "Latency histogram, xruns, load, up-time, clients", (), (
         Field("latency_ms", "object"), Field("xruns", "integer"), Field("device_xruns", "integer"),
@@ -137,6 +159,12 @@ _TABLE = (
     _act("SetDevice", "Use another device; sound starts again on it", (
         Field("capture", "text", "id of a microphone", True), Field("playback", "text", "id of an output", True),
     ), (Field("capture", "text"), Field("playback", "text")), Role.ADMIN),
+    _read("GetMonitor", "Whether the voice is played in the headphones as well, how loud, and where", (), (
+        *MONITOR, Field("delay_ms", "number", "after the virtual microphone; null if it does not play", nullable=True),
+    )),
+    _act("SetMonitor", "Play what the virtual microphone carries in the headphones, or not; the call does not change", (
+        _optional(_ON), _optional(_LEVEL_DB), _optional(_OUTPUT),
+    ), MONITOR),
     _act("StartRecord", "Record what is heard, as flac or wav", (
         _optional(_PATH, "name in the recordings' folder; a path elsewhere needs the role admin"),
     ), (_PATH,)),

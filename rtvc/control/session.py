@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from rtvc.audio.monitor import Monitor
 from rtvc.config import ConfigError, Control
 from rtvc.engine.live import LiveSession
 from rtvc.engine.params import INDEX, PARAMS
@@ -48,12 +49,13 @@ def desk_settings(control: Control, values: Vector, point: str) -> DeskSettings:
 
 @contextlib.contextmanager
 def remote_control(
-    control: Control, session: LiveSession, values: Vector, devices: DeviceChoice, point: str
+    control: Control, session: LiveSession, values: Vector, devices: DeviceChoice, point: str, monitor: Monitor
 ) -> Iterator[None]:
     """Serve a session to clients while inside. A server that cannot be had is told on standard error; sound goes on."""
     try:
         settings, fingerprint = server_settings(control)
-        thread = ControlThread(Desk(session, values, devices, desk_settings(control, values, point)), settings)
+        desk = Desk(session, values, devices, desk_settings(control, values, point), monitor)
+        thread = ControlThread(desk, settings)
         thread.start()
     except OSError as error:
         what = f"port {control.port} on {control.bind} cannot be used ({error.strerror or error})"

@@ -70,8 +70,10 @@ async def _get_status(desk: Desk, asker: Asker, data: Data, change: Change) -> A
         "muted": desk.muted,
         "panic": desk.sound.panic,
         "bypass": desk.bypass,
+        **desk.editing,
         "recording": desk.recording(),
         "delay_ms": round(latency_ms(status), 2),
+        "monitor": _monitor(desk),
         "devices": {"capture": desk.devices.capture, "playback": desk.devices.playback},
     }
     return asdict(status) | also
@@ -161,6 +163,28 @@ def _place(desk: Desk, asker: Asker, name: str) -> Path:
     return whole
 
 
+def _monitor(desk: Desk) -> Answer:
+    return {**asdict(desk.monitor.state), "delay_ms": desk.monitor.delay_ms()}
+
+
+async def _get_monitor(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    return _monitor(desk)
+
+
+async def _set_monitor(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    if not data:
+        raise RequestError(Status.MISSING_REQUEST_FIELD, "SetMonitor needs on, level_db or device")
+    state = desk.monitor.state
+    if not state.available and data.get("on", state.on):
+        raise RequestError(Status.CANNOT_ACT, state.reason)
+    try:
+        await asyncio.to_thread(desk.monitor.set, **data)
+    except DeviceError as error:
+        raise RequestError(Status.REQUEST_PROCESSING_FAILED, str(error)) from None
+    desk.tell_monitor()
+    return asdict(desk.monitor.state)
+
+
 async def _start_record(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     if desk.session.status().state == "stopped":
         raise RequestError(Status.OUTPUT_NOT_RUNNING, "sound does not run; Start it first")
@@ -234,6 +258,8 @@ SESSION_HANDLERS: Mapping[str, Handler] = {
     "GetStats": _get_stats,
     "ListDevices": _list_devices,
     "SetDevice": _set_device,
+    "GetMonitor": _get_monitor,
+    "SetMonitor": _set_monitor,
     "StartRecord": _start_record,
     "StopRecord": _stop_record,
     "GetRecord": _get_record,

@@ -116,6 +116,16 @@ class Sound:
         else:
             self._done.append(_Step(old, new, by, now_s))
 
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to take back."""
+        return bool(self._done)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a step that was taken back."""
+        return bool(self._undone)
+
     def undo(self, change: Change) -> None:
         """Put what takes the last step back into change. Raises RequestError if there is none."""
         if not self._done:

@@ -161,7 +161,10 @@ async def _blend_voices(desk: Desk, asker: Asker, data: Data, change: Change) ->
 
 async def _list_presets(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     desk.presets.refresh()
-    return {"presets": desk.presets.entries(), "current": desk.current_preset}
+    if desk.current_preset not in desk.presets.names():
+        desk.current_preset = None
+    modified = desk.editing["preset_modified"]
+    return {"presets": desk.presets.entries(), "current": desk.current_preset, "modified": modified}
 
 
 async def _load_preset(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
@@ -176,12 +179,14 @@ async def _load_preset(desk: Desk, asker: Asker, data: Data, change: Change) -> 
 
 
 async def _save_preset(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
-    name, doc, overwrite = data["name"], data.get("doc", ""), data.get("overwrite", False)
+    name, overwrite = data["name"], data.get("overwrite", False)
+    label, doc = data.get("label", ""), data.get("doc", "")
     vector = desk.sound.vector()
     for param_id, number in change.numbers.items():
         vector[INDEX[param_id]] = number
     vector[INDEX[MUTE]] = PARAMS[MUTE].default
-    await asyncio.to_thread(desk.presets.save, name, vector, doc, overwrite)
+    await asyncio.to_thread(desk.presets.save, name, vector, label, doc, overwrite)
+    desk.current_preset = name
     desk.publish("PresetListChanged", {"presets": desk.presets.names()})
     return {"name": name}
 

@@ -10,6 +10,7 @@ from rtvc.config import (
     Audio,
     ConfigError,
     Devices,
+    MonitorSettings,
     Settings,
     Voice,
     config_path,
@@ -38,7 +39,10 @@ def test_what_the_file_says_is_taken_and_the_rest_stays(tmp_path: Path) -> None:
 
 def test_settings_survive_being_written_and_read(tmp_path: Path) -> None:
     settings = Settings(
-        Devices('Bob\'s "USB" \\ mic\tö\n', "out", "JACK", False), Audio(44_100, 512), Voice("my-preset")
+        Devices('Bob\'s "USB" \\ mic\tö\n', "out", "JACK", False),
+        Audio(44_100, 512),
+        Voice("my-preset"),
+        monitor=MonitorSettings(True, -4.5, "pulse:out"),
     )
     assert load_settings(written(tmp_path, settings_toml(settings))) == settings
     assert load_settings(written(tmp_path, settings_toml(Settings()))) == Settings()
@@ -54,6 +58,9 @@ def test_settings_survive_being_written_and_read(tmp_path: Path) -> None:
         ("[audio]\nblock_frames = true\n", "must be a whole number"),
         ("[audio]\nrate_hz = 4000\n", r"audio.rate_hz = 4000: must lie in 8000\.\.192000"),
         ("[audio]\nblock_frames = 8\n", r"must lie in 16\.\.8192"),
+        ("[monitor]\nlevel_db = 13\n", r"monitor.level_db = 13: must lie in -60\.\.12"),
+        ("[monitor]\nlevel_db = nan\n", r"must lie in -60\.\.12"),
+        ("[monitor]\nlevel_db = true\n", "monitor.level_db = True: must be a number"),
         ("[devices]\ncapture = 3\n", "devices.capture = 3: must be text"),
         ("[devices\n", "is not TOML: .*line 1"),
     ],

@@ -154,3 +154,36 @@ def test_a_killed_engine_is_silence_then_the_voice_again_and_never_the_raw_one(p
         power = np.abs(np.fft.rfft(piece)) ** 2
         near = power[58:63].sum()  # 290..310 Hz
         assert near < 0.2 * power[10:400].sum()
+
+
+def test_the_monitor_plays_the_converted_voice_at_its_level_and_nothing_of_it_stays(sound_server: rig.Server) -> None:
+    """A 300 Hz tone goes in, a 200 Hz note comes out: that is what the headphones carry, 6 dB below the call."""
+    t = np.arange(60 * RATE_HZ) / RATE_HZ
+    pulses = (0.3 * np.sin(2 * np.pi * 300 * t)).astype(np.float32)
+    robot = ("--set", "pitch.mode=note", "--set", "pitch.target_hz=200", "--set", "voice.name=dsp")
+    sound_server.add_sink("headphones")
+    sound_server.run("pactl", "set-default-sink", "headphones")
+    with sound_server.python(*live(sound_server, *robot, "--monitor", "-6", "--control-port", "0")) as process:
+        statuses = Statuses(process)
+        statuses.wait_for("running", lambda s: s["state"] == "running")
+        player = sound_server.play(pulses)
+        statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -30)
+        time.sleep(2.0)  # until the voice and the monitor are steady
+        with rig.Recorder(sound_server, "rtvc-mic") as call, rig.Recorder(sound_server, "headphones.monitor") as heard:
+            time.sleep(3.0)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        player.kill()
+    power = [np.square(np.abs(np.fft.rfft(r.x[-2 * RATE_HZ :] * np.hanning(2 * RATE_HZ)))) for r in (call, heard)]
+    note, raw = (
+        sum(power[1][2 * hz - 4 : 2 * hz + 5].sum() for hz in tones) for tones in ((200, 400, 600), (300, 900))
+    )
+    assert raw < 0.02 * note
+    level_db = 10 * np.log10(power[1][380:420].sum() / power[0][380:420].sum())
+    assert abs(level_db + 6) < 0.5
+    deadline = time.monotonic() + 10
+    while sound_server.run("pactl", "list", "short", "sink-inputs"):
+        assert time.monotonic() < deadline, "a killed rtvc still plays"
+        time.sleep(0.1)
+    left = sound_server.run("pactl", "list", "short", "modules")
+    assert "loopback" not in left

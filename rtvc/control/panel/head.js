@@ -18,7 +18,7 @@ export function startHead(session, redraw) {
   select.value = currentLanguage();
   select.addEventListener("change", () => setLanguage(select.value, redraw));
   const draw = () => drawState(store);
-  store.watch(["phase", "lost", "status", "role", "panic", "muted"], draw);
+  store.watch(["phase", "lost", "status", "role", "panic", "muted", "canUndo", "canRedo"], draw);
   return draw;
 }
 
@@ -40,7 +40,8 @@ function drawState(store) {
   setText(byId("state-text"), t(key, {}, store.get("status")?.state));
   const mayAct = store.get("phase") === "open" && store.get("role") !== "viewer";
   byId("fields").disabled = !mayAct;
-  byId("undo").disabled = byId("redo").disabled = !mayAct;
+  byId("undo").disabled = !mayAct || !store.get("canUndo");
+  byId("redo").disabled = !mayAct || !store.get("canRedo");
   document.body.dataset.phase = store.get("phase");
   document.title = `${t(key)} · rtvc`;
 }

@@ -76,7 +76,7 @@ function drawRecord({ store }) {
   setAttribute(button, "aria-pressed", String(active));
   setIcon(button, active ? "stop" : "record");
   setText(button.querySelector("span"), active ? clock(recording.seconds) : t("record.start"));
-  button.ariaLabel = active ? t("record.stop-long") : t("record.start-long");
+  button.ariaLabel = active ? `${t("record.stop-long")} ${clock(recording.seconds)}` : t("record.start-long");
   const note = byId("record-note");
   note.hidden = !recording?.path;
   if (recording?.path) setText(note, t(active ? "record.to" : "record.saved", { path: recording.path, time: clock(recording.seconds) }));

@@ -10,6 +10,7 @@ import { translatePage } from "./i18n.js";
 import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
 import { startMeters } from "./meters.js";
+import { startMonitor } from "./monitor.js";
 import { startPresets } from "./presets.js";
 import { startScope } from "./scope.js";
 import { Session } from "./session.js";
@@ -23,7 +24,7 @@ url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
 url.hash = url.search = "";
 
 const session = new Session(url.href);
-const parts = [startLive, startMeters, startPresets, startVoices, startBlend, startScope, startSliders, startEngine, startDevices];
+const parts = [startLive, startMeters, startPresets, startVoices, startBlend, startScope, startSliders, startEngine, startDevices, startMonitor];
 
 loadIcons();
 startTheme();

@@ -114,33 +114,45 @@ async function erase(session, preset) {
   if (sure && (await session.act("DeletePreset", { name: preset.name }))) say(t("presets.deleted", { name }));
 }
 
-/** Return text as a preset's name: lower-case letters, digits, hyphens. */
+/** Return the name for a preset that is shown as label: that of an own one shown so, else lower-case letters, digits, hyphens. */
+function nameFor(label, presets) {
+  const same = presets.find((preset) => preset.own && presetLabel(preset) === label);
+  if (same) return same.name;
+  const plain = toName(label);
+  if (plain || !label) return plain;
+  const used = new Set(presets.map(({ name }) => name));
+  for (let i = 1; ; i++) if (!used.has(`own-${i}`)) return `own-${i}`; // a label in other letters
+}
+
 function toName(text) {
   return text.trim().toLowerCase().replace(/[^a-z0-9_]+/g, "-").replace(/^[-_]+|-+$/g, "").slice(0, 40);
 }
 
 async function save(session) {
-  const [label, input] = textField("preset-name", t("presets.name"), { required: true, maxlength: 40, autocomplete: "off", spellcheck: "false", "aria-describedby": "preset-name-help" });
+  const presets = session.store.get("presets");
+  const [words, input] = textField("preset-name", t("presets.name"), { required: true, maxlength: 40, autocomplete: "off", spellcheck: "false", "aria-describedby": "preset-name-help" });
   const [docLabel, doc] = textField("preset-doc", t("presets.doc"), { maxlength: 200, autocomplete: "off" });
   const help = make("p", { class: "note", id: "preset-name-help", text: t("presets.name-help") });
   input.addEventListener("input", () => {
-    const name = toName(input.value);
+    const name = nameFor(input.value.trim(), presets);
     setText(help, name && name !== input.value ? t("presets.saved-as", { name }) : t("presets.name-help"));
     input.setCustomValidity(name ? "" : t("presets.name-help"));
   });
-  const answer = await showDialog(t("presets.save-title"), [label, input, help, docLabel, doc], [["save", t("presets.save"), "accent"], ["", t("dialog.cancel")]]);
-  const name = toName(input.value);
+  const answer = await showDialog(t("presets.save-title"), [words, input, help, docLabel, doc], [["save", t("presets.save"), "accent"], ["", t("dialog.cancel")]]);
+  const label = input.value.trim();
+  const name = nameFor(label, presets);
   if (answer !== "save" || !name) return;
-  await write(session, { name, doc: doc.value.trim() });
+  const note = doc.value.trim();
+  await write(session, { name, label, ...(note && { doc: note }) });
 }
 
 async function write(session, data) {
   try {
     await session.link.request("SavePreset", data);
-    say(t("presets.saved", { name: data.name }));
+    say(t("presets.saved", { name: data.label }));
   } catch (error) {
     if (error.code !== EXISTS || data.overwrite) return complain(errorText(error));
-    const sure = await confirmed(t("presets.exists", { name: data.name }), t("presets.exists-more"), t("presets.replace"));
+    const sure = await confirmed(t("presets.exists", { name: data.label }), t("presets.exists-more"), t("presets.replace"));
     if (sure) await write(session, { ...data, overwrite: true });
   }
 }

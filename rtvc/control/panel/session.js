@@ -1,7 +1,7 @@
 // One session with the server: loads everything when the connection opens, then follows the server's events.
 //
 // The store's names: phase, lost (the connection was there and is not), retryAt, reason, role, schema, voices, presets, preset, modified, status, stats,
-// devices, recording, muted, panic, bypass. What lies in `params` is not repeated there.
+// canUndo, canRedo, devices, monitor, recording, muted, panic, bypass. What lies in `params` is not repeated there.
 
 import { errorText, t } from "./i18n.js";
 import { Link } from "./link.js";
@@ -23,7 +23,7 @@ export class Session {
   constructor(url) {
     this.store = new Store({
       phase: "connecting", lost: false, retryAt: 0, reason: "", role: "viewer", schema: [], voices: [], presets: [], preset: null, modified: false,
-      status: null, stats: null, devices: null, recording: null, muted: false, panic: false, bypass: null,
+      canUndo: false, canRedo: false, status: null, stats: null, devices: null, monitor: null, recording: null, muted: false, panic: false, bypass: null,
     });
     this.params = new Params((values) => this.link.request("SetParam", { values }), (error) => this.tell(error));
     this.meters = new Set();
@@ -67,6 +67,10 @@ export class Session {
     await this.#ask("ListDevices", {}, (devices) => ({ devices }));
   }
 
+  async refreshMonitor() {
+    await this.#ask("GetMonitor", {}, (monitor) => ({ monitor }));
+  }
+
   #phase({ phase, retryAt = 0, reason = "" }) {
     const lost = phase === "offline" || (phase === "connecting" && this.store.get("lost"));
     if (reason === "refused") sessionStorage.removeItem(TOKEN);
@@ -102,14 +106,19 @@ export class Session {
   #loadLists() {
     return Promise.all([
       this.#ask("ListVoices", {}, ({ voices }) => ({ voices })),
-      this.#ask("ListPresets", {}, ({ presets, current }) => ({ presets, preset: current, modified: false })),
+      this.#loadPresets(),
       this.refreshDevices(),
     ]);
   }
 
+  #loadPresets() {
+    return this.#ask("ListPresets", {}, ({ presets, current, modified }) => ({ presets, preset: current, modified }));
+  }
+
   #status() {
     return this.#ask("GetStatus", {}, (status) => ({
-      status, muted: status.muted, panic: status.panic, bypass: status.bypass, recording: status.recording,
+      status, muted: status.muted, panic: status.panic, bypass: status.bypass, recording: status.recording, monitor: status.monitor,
+      canUndo: status.can_undo, canRedo: status.can_redo, modified: status.preset_modified,
     }));
   }
 
@@ -131,16 +140,16 @@ export class Session {
     else if (type === "PanicChanged") store.set({ panic: data.on });
     else if (type === "BypassChanged") store.set({ bypass: { ...store.get("bypass"), active: data.active } });
     else if (type === "PresetLoaded") store.set({ preset: data.name, modified: false });
-    else if (type === "PresetListChanged") this.#ask("ListPresets", {}, ({ presets }) => ({ presets }));
+    else if (type === "PresetListChanged") this.#loadPresets();
     else if (type === "RecordStateChanged") {
       store.set({ recording: data });
       if (data.error) complain(t("record.failed", { error: data.error }));
     } else if (type === "DevicesChanged") this.refreshDevices();
+    else if (type === "MonitorChanged") store.set({ monitor: { ...store.get("monitor"), ...data } });
   }
 
-  #changed({ values, rev, reason }) {
+  #changed({ values, rev, can_undo, can_redo, preset_modified }) {
     this.params.receive(values, rev);
-    const bySound = Object.keys(values).some((id) => id !== "level.mute");
-    if (bySound && reason !== "preset") this.store.set({ modified: true });
+    this.store.set({ canUndo: can_undo, canRedo: can_redo, modified: preset_modified });
   }
 }

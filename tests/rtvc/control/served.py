@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.audio.backend import Device, Streams
+from rtvc.audio.backend import Device, DeviceError, Streams
 from rtvc.audio.simulated import SimulatedStreams
 from rtvc.control.audit import AuditLog
 from rtvc.control.client import Control
@@ -64,6 +64,9 @@ class ToneDevices:
         hz = TONE_HZ if self.capture == "simulated:tone" else 2 * TONE_HZ
         self.opened.append(SimulatedStreams(link, tone(120.0, hz)))
         return self.opened[-1]
+
+    def monitored(self) -> str:
+        raise DeviceError("a tone has no monitor")
 
 
 @dataclass

@@ -164,6 +164,12 @@ def test_set_get_nudge_and_toggle(play: Play) -> None:
         ("SetBypass", {"active": True}, 703, "control.bypass"),
         ("SetDevice", {}, 300, "capture or playback"),
         ("SetDevice", {"capture": "usb"}, 600, "no such device"),
+        ("SetMonitor", {}, 300, "on, level_db or device"),
+        ("SetMonitor", {"on": True}, 703, "no monitor"),
+        ("SetMonitor", {"level_db": 13}, 402, "-60..12"),
+        ("SetMonitor", {"level_db": -61}, 402, "-60..12"),
+        ("SetMonitor", {"on": 1}, 401, "true or false"),
+        ("SetMonitor", {"device": "nowhere"}, 702, "no monitor"),
         ("StartRecord", None, 501, "Start it first"),
         ("StopRecord", None, 501, "nothing is recorded"),
         ("SaveFlight", None, 501, "Start it first"),
@@ -329,9 +335,66 @@ def test_a_preset_leaves_mute_as_it_is(play: Play) -> None:
         assert (await room.data("ListPresets"))["current"] == "robot"
         assert (await room.data("ToggleMute"))["muted"] is False
         assert (await room.data("ListPresets"))["current"] == "robot"
-        await room.data("NudgeParam", {"id": "pitch.semitones", "by": 1})
-        assert (await room.data("ListPresets"))["current"] is None
         assert room.ears.of("MuteChanged") == [{"muted": True}, {"muted": False}]
+
+    play(story)
+
+
+def test_a_preset_stays_the_current_one_and_is_modified_while_the_sound_differs(play: Play) -> None:
+    async def story(room: Room) -> None:
+        async def current() -> tuple[object, object]:
+            listed = await room.data("ListPresets")
+            assert (await room.data("GetStatus"))["preset_modified"] == listed["modified"]
+            return listed["current"], listed["modified"]
+
+        assert await current() == (None, False)
+        await room.data("LoadPreset", {"name": "robot"})
+        assert await current() == ("robot", False)
+        await room.data("NudgeParam", {"id": "pitch.semitones", "by": 1})
+        assert await current() == ("robot", True)
+        await asyncio.sleep(0.05)
+        assert room.ears.of("ParamsChanged")[-1]["preset_modified"] is True
+        await room.data("Undo")
+        assert await current() == ("robot", False)
+        await room.data("Redo")
+        await room.data("SavePreset", {"name": "mine", "label": "My robot"})
+        assert await current() == ("mine", False)
+        entry = {e["name"]: e for e in (await room.data("ListPresets"))["presets"]}["mine"]
+        assert entry["label"] == "My robot"
+        await room.data("DeletePreset", {"name": "mine"})
+        assert await current() == (None, False)
+
+    play(story)
+
+
+def test_status_and_events_tell_whether_there_is_something_to_undo(play: Play) -> None:
+    async def story(room: Room) -> None:
+        async def steps() -> tuple[object, object]:
+            status = await room.data("GetStatus")
+            await asyncio.sleep(0.05)
+            told = room.ears.of("ParamsChanged")
+            assert not told or (told[-1]["can_undo"], told[-1]["can_redo"]) == (status["can_undo"], status["can_redo"])
+            return status["can_undo"], status["can_redo"]
+
+        assert await steps() == (False, False)
+        await room.data("SetParam", {"id": "pitch.semitones", "value": 5})
+        assert await steps() == (True, False)
+        await room.data("Undo")
+        assert await steps() == (False, True)
+        await room.data("Redo")
+        assert await steps() == (True, False)
+
+    play(story)
+
+
+def test_where_there_can_be_no_monitor_that_is_said(play: Play) -> None:
+    async def story(room: Room) -> None:
+        monitor = await room.data("GetMonitor")
+        assert (monitor["available"], monitor["reason"]) == (False, "a tone has no monitor")
+        assert (await room.data("GetStatus"))["monitor"]["available"] is False
+        quiet = await room.data("SetMonitor", {"level_db": -6})
+        assert (quiet["level_db"], quiet["on"], quiet["playing"]) == (-6.0, False, False)
+        assert room.ears.of("MonitorChanged")[-1]["level_db"] == -6.0
 
     play(story)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.rtvc.control.panel.conftest import Pages, Panel
 from tests.rtvc.control.panel.steps import entry, middle, sent, slider, until
 from tests.rtvc.control.panel.twin import Twin
@@ -165,6 +167,9 @@ def test_presets_load_by_press_and_key_and_own_ones_are_saved_replaced_deleted(p
     assert twin.requests("SetMute") == []
     slider(page).press("ArrowRight")
     until(lambda: "changed" in pressed.inner_text(), page)
+    slider(page).press("Control+z")
+    until(lambda: "changed" not in pressed.inner_text(), page)
+    slider(page).press("ArrowRight")
 
     for again in (False, True):
         page.click("#preset-save")
@@ -175,6 +180,8 @@ def test_presets_load_by_press_and_key_and_own_ones_are_saved_replaced_deleted(p
             page.click("dialog button[value=yes]")
         until(lambda: "my-voice" in twin.presets, page)
     until(lambda: len(twin.requests("SavePreset")) == 3, page)
+    assert twin.requests("SavePreset")[0] == {"name": "my-voice", "label": "My Voice"}
+    until(lambda: "My Voice" in pressed.inner_text() and "changed" not in pressed.inner_text(), page)
     assert [data.get("overwrite") for data in twin.requests("SavePreset")] == [None, None, True]
 
     page.click("#preset-edit")
@@ -184,7 +191,7 @@ def test_presets_load_by_press_and_key_and_own_ones_are_saved_replaced_deleted(p
     page.keyboard.press("1")
     until(lambda: twin.requests("LoadPreset")[-1] == {"name": "my-voice"}, page)
     page.click("#preset-edit")
-    page.click('[aria-label="Delete My voice"]')
+    page.click('[aria-label="Delete My Voice"]')
     page.click("dialog button[value=yes]")
     until(lambda: "my-voice" not in twin.presets, page)
     page.click("#preset-edit")
@@ -199,7 +206,10 @@ def test_undo_and_redo(panel: Panel) -> None:
     until(lambda: entry(page).input_value() == "0.0", page)
     page.click("#redo")
     until(lambda: entry(page).input_value() == "1.0", page)
-    page.click("#redo")
+    until(lambda: page.locator("#redo").is_disabled() and page.locator("#undo").is_enabled(), page)
+    page.click("#undo")
+    until(lambda: page.locator("#undo").is_disabled() and page.locator("#redo").is_enabled(), page)
+    page.keyboard.press("Control+z")
     page.locator(".toast", has_text="That cannot be done now").wait_for()
 
 
@@ -233,6 +243,57 @@ def test_devices_are_chosen(panel: Panel) -> None:
     page.select_option("#device-capture", "mic-2")
     until(lambda: twin.devices["capture"] == "mic-2", page)
     until(lambda: page.locator("#device-capture").input_value() == "mic-2", page)
+
+
+def test_a_preset_may_be_named_in_any_letters(panel: Panel) -> None:
+    page, twin = panel.page, panel.twin
+    for again in (False, True):
+        page.click("#preset-save")
+        page.fill("#preset-name", "我的声音")
+        until(lambda: page.locator("#preset-name-help").inner_text() == "Saved as own-1", page)
+        page.keyboard.press("Enter")
+        if again:
+            page.click("dialog button[value=yes]")
+        until(lambda: "own-1" in twin.presets, page)
+    until(lambda: "我的声音" in "".join(page.locator("#pads .pad-name").all_inner_texts()), page)
+    assert twin.presets["own-1"]["label"] == "我的声音"
+
+
+def test_the_monitor_is_switched_levelled_and_moved(panel: Panel, pictures: Path) -> None:
+    page, twin = panel.page, panel.twin
+    page.get_by_role("switch", name="Hear the voice yourself").click()
+    until(lambda: twin.monitor["on"] is True, page)
+    until(lambda: "15 ms after the call" in page.locator("#monitor-note").inner_text(), page)
+    level = page.get_by_role("slider", name="Monitor level")
+    level.press("Home")
+    until(lambda: twin.monitor["level_db"] == -60, page)
+    level.press("End")
+    until(lambda: twin.monitor["level_db"] == 12 and level.get_attribute("aria-valuetext") == "12.0 dB", page)
+    entry(page, "monitor.level_db").fill("-7.5")
+    entry(page, "monitor.level_db").press("Enter")
+    until(lambda: twin.monitor["level_db"] == -7.5, page)
+    page.get_by_label("Heard on").select_option("speakers")
+    page.locator(".toast", has_text="cannot be opened").wait_for()
+    until(lambda: page.locator("#monitor-device").input_value() == "default", page)
+    page.locator(".system-column").screenshot(path=pictures / "monitor.png")
+    page.locator('[data-param="monitor.level_db"] .reset').click()
+    until(lambda: twin.monitor["level_db"] == 0, page)
+    assert twin.values["level.mute"] is False and twin.requests("SetMute") == []
+    page.keyboard.press("m")
+    until(lambda: twin.values["level.mute"] is True, page)
+    assert twin.monitor["on"] is True
+    twin.call(lambda: twin._on_SetMonitor({"on": False, "level_db": -20.0}))  # by somebody else
+    until(lambda: not page.locator("#monitor-on").is_checked(), page)
+    until(lambda: entry(page, "monitor.level_db").input_value() == "-20.0", page)
+
+
+def test_where_there_is_no_monitor_the_panel_says_why(twin: Twin, pages: Pages) -> None:
+    twin.monitor |= {"available": False, "reason": "simulated devices make no sound"}
+    page = pages.open(twin.url)
+    note = page.locator("#monitor-note")
+    until(lambda: note.inner_text() == "No monitor here. (simulated devices make no sound)", page)
+    assert page.locator("#monitor-on").is_disabled() and page.locator("#monitor-device").is_disabled()
+    assert slider(page, "monitor.level_db").is_disabled()
 
 
 def test_two_pages_stay_in_step(twin: Twin, pages: Pages) -> None:

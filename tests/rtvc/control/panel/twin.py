@@ -37,7 +37,14 @@ POLICY = (
 TICK_S = 0.1  # half the real pace, so that slow machines have time for the tests
 COLUMNS = 4
 METERS, TRACE = 1 << 16, 1 << 17
-BITS = {"ParamsChanged": 2, "PresetListChanged": 4, "PresetLoaded": 4, "DevicesChanged": 8, "RecordStateChanged": 16}
+BITS = {
+    "ParamsChanged": 2,
+    "PresetListChanged": 4,
+    "PresetLoaded": 4,
+    "DevicesChanged": 8,
+    "MonitorChanged": 8,
+    "RecordStateChanged": 16,
+}
 CHALLENGE, SALT = "a challenge", "a grain"
 
 
@@ -83,6 +90,7 @@ class Twin(Desk):
             self.publish("PresetLoaded", {"name": None})
             self.publish("PresetListChanged", {"presets": list(self.presets)})
             self.publish("DevicesChanged", dict(self.devices))
+            self.publish("MonitorChanged", dict(self.monitor))
             self.publish("RecordStateChanged", dict(self.recording))
             self.set_state("running")
 

@@ -43,13 +43,15 @@ class Desk:
         """Be as at the beginning."""
         self.values: dict[str, Value] = {p.id: p.from_number(p.default) for p in PARAMS.values()}
         self.presets: dict[str, Data] = {
-            p.name: {"name": p.name, "own": False, "doc": p.doc, "values": dict(p.values)}
+            p.name: {"name": p.name, "label": p.label, "own": False, "doc": p.doc, "values": dict(p.values)}
             for p in built_in_presets().values()
         }
         self.preset: str | None = None
         self.state, self.message, self.neural = "running", "", "off"
         self.panic, self.bypass_allowed = False, False
         self.recording: Data = {"active": False, "path": None, "seconds": 0.0}
+        self.monitor: Data = {"on": False, "level_db": 0.0, "device": "default", "available": True, "playing": False}
+        self.monitor |= {"reason": "", "delay_ms": None}
         self.devices = {"capture": "mic-1", "playback": "virtual"}
         self.rev = 1
         self.more_params: list[Data] = []
@@ -71,7 +73,19 @@ class Desk:
         self.values |= values
         self.rev += 1
         about = {"rev": self.rev, "applied_at": 0, "by": "twin", "reason": reason}
-        self.publish("ParamsChanged", {"values": values} | about)
+        self.publish("ParamsChanged", {"values": values} | about | self.editing(reason == "preset"))
+
+    def editing(self, loaded: bool = False) -> Data:
+        """Return what there is to undo and redo, and whether the preset was changed; loaded: it is about to be."""
+        sound = {name: value for name, value in self.values.items() if name != "level.mute"}
+        modified = not loaded and self.preset is not None and sound != self._whole(self.presets[self.preset])
+        return {"can_undo": bool(self._undo), "can_redo": bool(self._redo), "preset_modified": modified}
+
+    @staticmethod
+    def _whole(preset: Data) -> dict[str, Value]:
+        """Return all values of a preset but mute."""
+        whole = {p.id: p.from_number(p.default) for p in PARAMS.values()} | preset["values"]
+        return {name: value for name, value in whole.items() if name != "level.mute"}
 
     # requests
 
@@ -117,26 +131,28 @@ class Desk:
             self.neural = "off"
 
     def _on_ListPresets(self, data: Data) -> Data:
-        return {"presets": list(self.presets.values()), "current": self.preset}
+        modified = self.editing()["preset_modified"]
+        return {"presets": list(self.presets.values()), "current": self.preset, "modified": modified}
 
     def _on_LoadPreset(self, data: Data) -> None:
         preset = self.presets.get(data["name"])
         if preset is None:
             raise Refused(600, f"name = {data['name']!r}: there is no such preset")
-        values = {p.id: p.from_number(p.default) for p in PARAMS.values() if p.id != "level.mute"} | preset["values"]
-        self.write(values, "preset")
+        self.write(self._whole(preset), "preset")
         self.preset = data["name"]
         self.publish("PresetLoaded", {"name": data["name"]})
 
     def _on_SavePreset(self, data: Data) -> None:
         if data["name"] in self.presets and not data.get("overwrite"):
             raise Refused(601, f"name = {data['name']!r}: exists")
-        entry = {"name": data["name"], "own": True, "doc": data.get("doc", ""), "values": dict(self.values)}
-        self.presets[data["name"]] = entry
+        about = {"label": data.get("label", data["name"]), "doc": data.get("doc", "")}
+        self.presets[data["name"]] = {"name": data["name"], "own": True, "values": dict(self.values)} | about
+        self.preset = data["name"]
         self.publish("PresetListChanged", {"presets": list(self.presets)})
 
     def _on_DeletePreset(self, data: Data) -> None:
         self.presets.pop(data["name"])
+        self.preset = None if self.preset == data["name"] else self.preset
         self.publish("PresetListChanged", {"presets": list(self.presets)})
 
     def _on_Undo(self, data: Data) -> Data:
@@ -187,8 +203,8 @@ class Desk:
             "engine_restarts": 0, "block_max_ms": 1.74, "drift_ppm": -12.3, "load": 0.064,
             "muted": bool(self.values["level.mute"]), "panic": self.panic,
             "bypass": {"allowed": self.bypass_allowed, "active": self.values["voice.name"] == "own"},
-            "recording": dict(self.recording), "devices": dict(self.devices),
-        }  # fmt: skip
+            "recording": dict(self.recording), "devices": dict(self.devices), "monitor": dict(self.monitor),
+        } | self.editing()  # fmt: skip
 
     def delay_ms(self) -> float:
         """Return a delay that breathes a little."""
@@ -213,6 +229,17 @@ class Desk:
             "playback": [device("virtual", "virtual microphone rtvc-mic"), device("speakers", "Speakers", True)],
             "current": dict(self.devices),
         }
+
+    def _on_GetMonitor(self, data: Data) -> Data:
+        return dict(self.monitor)
+
+    def _on_SetMonitor(self, data: Data) -> Data:
+        if data.get("device") == "speakers":
+            raise Refused(702, "Speakers: cannot be opened")
+        self.monitor |= data
+        self.monitor |= {"playing": self.monitor["on"], "delay_ms": 15.4 if self.monitor["on"] else None}
+        self.publish("MonitorChanged", {n: v for n, v in self.monitor.items() if n != "delay_ms"})
+        return dict(self.monitor)
 
     def _on_SetDevice(self, data: Data) -> None:
         self.devices |= data

@@ -1,0 +1,46 @@
+"""`rtvc live` as a robot on a real sound server: a tone goes in, another note comes out, so what is heard is known."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from rtvc.control.client import Control
+from rtvc.control.wire import Intent
+from tests import rig
+
+TONE = (0.3 * np.sin(2 * np.pi * 300 * np.arange(120 * rig.RATE_HZ) / rig.RATE_HZ)).astype(np.float32)
+
+
+@contextmanager
+def live(server: rig.Server, *argv: str) -> Iterator[tuple[Control, str]]:
+    """Run `rtvc live` as a robot that hears a tone; give a client of it and its panel's address."""
+    server.plug_in()
+    robot = ("--set", "pitch.mode=note", "--set", "pitch.target_hz=200", "--set", "voice.name=dsp")
+    command = ("-m", "rtvc", "live", "--capture", "fake-mic", "--control-port", "0", *robot, *argv)
+    with server.python(*command):
+        log = server.folder / "python.log"
+        deadline = time.monotonic() + 120
+        while not (found := re.search(r"panel: (http://\S+)", log.read_text())):
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        server.play(TONE)
+        with Control(found[1].replace("http", "ws"), events=int(Intent.DEVICES)) as control:
+            deadline = time.monotonic() + 30
+            while control.status()["out_peak_dbfs"] < -30:
+                assert time.monotonic() < deadline, control.status()
+                time.sleep(0.05)
+            yield control, found[1]
+
+
+def level_db(server: rig.Server, source: str) -> float:
+    """Return how loud the robot's note is in half a second of what a source carries."""
+    with rig.Recorder(server, source) as heard:
+        time.sleep(0.8)
+    x = heard.x[-rig.RATE_HZ // 2 :]
+    power = np.square(np.abs(np.fft.rfft(x * np.hanning(len(x)))))
+    return float(10 * np.log10(power[95:106].sum() + 1e-12))
