@@ -56,8 +56,8 @@ class LiveChoice:
 def choice_from(settings: Settings) -> LiveChoice:
     """Return what the settings ask for."""
     devices, audio = dataclasses.asdict(settings.devices), dataclasses.asdict(settings.audio)
-    more = {"control": settings.control, "monitor": settings.monitor, "flight": settings.flight}
-    return LiveChoice(**devices, **audio, **more)
+    control, monitor, flight = settings.control, settings.monitor, settings.flight
+    return LiveChoice(**devices, **audio, control=control, monitor=monitor, flight=flight)
 
 
 def latency_ms(status: LiveStatus) -> float:
