@@ -25,13 +25,14 @@ recordings = "/path"     # folder; your music folder if absent
 certificate = "/path"    # PEM files for TLS; made on demand if absent
 key = "/path"
 
+[flight]
+recorder = true          # keep the last minute in memory, for `rtvc ctl flight`
+crash_sound = false      # whether what is saved after a crash holds sound; its timings are saved in any case
+
 [monitor]
 on = false               # hear in the headphones what the virtual microphone carries (PulseAudio, PipeWire)
 level_db = 0             # -60 to 12; the call does not change with it
 device = "default"       # the system's own output, or the id of one (rtvc devices)
-[flight]
-recorder = true          # keep the last minute in memory, for `rtvc ctl flight`
-crash_sound = false      # whether what is saved after a crash holds sound; its timings are saved in any case
 ```
 
 Every key may be absent. A key that does not exist, or a value out of range, is an error that says what is allowed.
@@ -156,16 +157,14 @@ class Settings:
     flight: FlightSettings = field(default_factory=FlightSettings)
 
 
-_TABLES: Mapping[
-    str,
-    type[Devices] | type[MonitorSettings] | type[Audio] | type[Voice] | type[Control] | type[FlightSettings],
-] = {
+_Table = type[Devices] | type[MonitorSettings] | type[Audio] | type[Voice] | type[Control] | type[FlightSettings]
+_TABLES: Mapping[str, _Table] = {
     "devices": Devices,
     "audio": Audio,
     "voice": Voice,
     "control": Control,
-    "monitor": MonitorSettings,
     "flight": FlightSettings,
+    "monitor": MonitorSettings,
 }
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "str": (str, "text"),

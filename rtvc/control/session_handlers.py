@@ -161,6 +161,16 @@ async def _reopened(desk: Desk) -> str:
     return status.message or f"the devices did not open within {DEVICES_S:.0f} s"
 
 
+def _place(desk: Desk, asker: Asker, name: str) -> Path:
+    """Return where a file of that name goes. Raises RequestError if the asker may not write there."""
+    folder = desk.settings.recordings
+    whole = (folder / name).resolve()
+    if asker.identity.role < Role.ADMIN and not whole.is_relative_to(folder.resolve()):
+        what = f"path = {shown(name)}: lies outside the recordings' folder, which needs the role admin"
+        raise RequestError(Status.ROLE_TOO_LOW, what)
+    return whole
+
+
 def _monitor(desk: Desk) -> Answer:
     return {**asdict(desk.monitor.state), "delay_ms": desk.monitor.delay_ms()}
 
@@ -181,16 +191,6 @@ async def _set_monitor(desk: Desk, asker: Asker, data: Data, change: Change) -> 
         raise RequestError(Status.REQUEST_PROCESSING_FAILED, str(error)) from None
     desk.tell_monitor()
     return asdict(desk.monitor.state)
-
-
-def _place(desk: Desk, asker: Asker, name: str) -> Path:
-    """Return where a file of that name goes. Raises RequestError if the asker may not write there."""
-    folder = desk.settings.recordings
-    whole = (folder / name).resolve()
-    if asker.identity.role < Role.ADMIN and not whole.is_relative_to(folder.resolve()):
-        what = f"path = {shown(name)}: lies outside the recordings' folder, which needs the role admin"
-        raise RequestError(Status.ROLE_TOO_LOW, what)
-    return whole
 
 
 async def _start_record(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
