@@ -81,9 +81,10 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from rtvc.engine.state import StateError
     from rtvc.flight_bundle import BundleError
     from rtvc.train import TrainingError
+    from rtvc.voices.errors import VoiceError
 
     expected = ConfigError, AudioFileError, ControlError, DeviceError, NetworkError, TrainingError
-    return *expected, BundleError, StateError
+    return *expected, BundleError, StateError, VoiceError
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -419,6 +420,16 @@ COMMANDS = {
         _presets_arguments,
         _presets,
         sound=True,
+    ),
+    "voices": Command(
+        "your own voices: list, search, blend, export, import, revoke, erase (needs the extra `voices`)",
+        "  rtvc voices list\n"
+        "  rtvc voices blend mix heart=0.6 puck=0.4 --doc 'for calls'\n"
+        "  rtvc voices check recording.wav\n"
+        "  rtvc voices export mix mix.rtvcvoice\n"
+        "  rtvc voices erase mix\n"
+        "  rtvc voices audit",
+        *_elsewhere("rtvc.voices.commands"),
     ),
     "config": Command(
         "show the settings in force, or where their file is",

@@ -1,0 +1,86 @@
+"""New voices from others: the weighted mean of timbres, home pitches mixed in octaves. The lineage is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rtvc.engine.params import TIMBRES
+from rtvc.engine.timbres import Timbre, built_in_timbres
+
+from .consent import Consent
+from .errors import VoiceError
+from .library import Library, today
+from .profile import PARTS_MAX, Part, Profile, check_voice_name, new_id
+
+WEIGHT_MAX = 1000.0
+SYNTHETIC_LICENCE = "Apache-2.0"
+
+
+def blend(library: Library, name: str, weights: Mapping[str, float], doc: str = "") -> Profile:
+    """Make the voice `name` of built-in voices and own ones, by name with weights above 0, and save it; return it.
+
+    It rests on the consents of all its parts, each of which must cover blends. A part that is a blend of built-in
+    voices counts as those. Raises VoiceError or ConsentError.
+    """
+    check_voice_name(name)
+    if not 1 <= len(weights) <= PARTS_MAX:
+        raise VoiceError(f"a blend has 1 to {PARTS_MAX} voices; write NAME=WEIGHT for each")
+    for part, weight in weights.items():
+        if not 0.0 < weight <= WEIGHT_MAX:
+            raise VoiceError(f"{part}={weight:g}: a weight must lie above 0 and up to {WEIGHT_MAX:g}")
+    built_in = dict(zip(TIMBRES, built_in_timbres(), strict=True))
+    total = sum(weights.values())
+    lineage: list[Part] = []
+    timbres: list[Timbre] = []
+    consents: dict[str, Consent] = {}
+    for part, weight in weights.items():
+        if part in built_in:
+            timbres.append(built_in[part])
+            lineage.append(Part(part, weight / total))
+            continue
+        own = library.use(part, "blend")
+        if own.synthetic:
+            lineage += [Part(origin.name, origin.share * weight / total) for origin in own.lineage]
+            timbres += [built_in[origin.name] for origin in own.lineage]
+            continue
+        timbres.append(Timbre(own.timbre, own.home_hz))
+        lineage.append(Part(part, weight / total, own.id))
+        consents |= {consent.id: consent for consent in own.consents}
+    mean = _mean(lineage, timbres)
+    profile = Profile(
+        id=new_id(),
+        name=name,
+        timbre=mean.vector,
+        home_hz=mean.home_hz,
+        made=today(),
+        lineage=tuple(lineage),
+        consents=tuple(consents.values()),
+        doc=doc,
+        licence="" if consents else SYNTHETIC_LICENCE,
+        source="a blend of " + ", ".join(f"{part.name} {part.share:.0%}" for part in lineage),
+    )
+    library.save(profile)
+    return profile
+
+
+def check_synthetic(profile: Profile) -> None:
+    """Raise VoiceError if profile says that it is made of built-in voices only, without consent, and is not."""
+    if not profile.synthetic or profile.consents:
+        return
+    built_in = dict(zip(TIMBRES, built_in_timbres(), strict=True))
+    mean = _mean(profile.lineage, [built_in[part.name] for part in profile.lineage])
+    if np.max(np.abs(mean.vector - profile.timbre)) > 1e-4:
+        raise VoiceError(
+            f"voice {profile.name}: it is not the blend that it says it is, at least with this version's voices; "
+            "without a consent record it cannot be kept"
+        )
+
+
+def _mean(lineage: Sequence[Part], timbres: Sequence[Timbre]) -> Timbre:
+    shares = np.array([part.share for part in lineage])
+    vector = shares @ np.array([timbre.vector for timbre in timbres], np.float64)
+    home_hz = math.exp(shares @ np.log([timbre.home_hz for timbre in timbres]))
+    return Timbre(vector.astype(np.float32), home_hz)
