@@ -20,7 +20,10 @@ def add_sound_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sound's arguments to parser, and the table of parameters to its epilog."""
     group = parser.add_argument_group("sound")
     group.add_argument("--preset", metavar="NAME", help="start from a preset (rtvc presets lists them)")
-    group.add_argument("--voice", choices=TIMBRES, help="speak as this neural voice")
+    names = ", ".join(TIMBRES)
+    group.add_argument(
+        "--voice", metavar="NAME", help=f"speak as this neural voice: {names}, or your own blend of two of them"
+    )
     group.add_argument(
         "--latency", choices=OPERATING_POINTS, help="of the neural voice: fast (about 43 ms) or clear (about 96 ms)"
     )
@@ -56,7 +59,8 @@ def chosen_sound(args: argparse.Namespace) -> NDArray[np.float64]:
         if value is not None:
             overrides[name] = value
     if args.voice is not None:
-        overrides = {"voice.name": "neural", "voice.timbre": args.voice} | overrides
+        use = "files" if args.command == "convert" else "live"
+        overrides = {"voice.name": "neural", **chosen_voice(args.voice, use)} | overrides
     # who asks for a pitch wants to hear it, though the preset passes the own voice
     start: Mapping[str, Value] = {}
     if args.preset or args.voice is None:
@@ -67,6 +71,30 @@ def chosen_sound(args: argparse.Namespace) -> NDArray[np.float64]:
         return to_vector(overrides, to_vector(start))
     except (KeyError, ValueError) as error:
         raise ConfigError(f"--set: {error.args[0]}") from None
+
+
+def chosen_voice(name: str, use: str) -> dict[str, Value]:
+    """Return the parameters of a built-in voice or of the user's blend of two; use is one of consent.USES.
+
+    Raises ConfigError if there is no such voice or the engine cannot say it, VoiceError if it may not be used.
+    """
+    if name in TIMBRES:
+        return {"voice.timbre": name}
+    from rtvc.voices.commands import open_own_library
+    from rtvc.voices.library import library_exists, library_folder
+
+    if not library_exists(library_folder()):
+        raise ConfigError(f"--voice {name}: there is no such voice; there are {', '.join(TIMBRES)}")
+    library = open_own_library()
+    profile = library.find(name)
+    if not profile.synthetic or len(profile.lineage) > 2:
+        raise ConfigError(f"--voice {name}: so far the engine can speak as a blend of two built-in voices, not as this")
+    library.use(name, use)
+    first, *more = profile.lineage
+    values: dict[str, Value] = {"voice.timbre": first.name}
+    for second in more:
+        values |= {"voice.second": second.name, "voice.blend": second.share}
+    return values
 
 
 def chosen_point(args: argparse.Namespace) -> str:

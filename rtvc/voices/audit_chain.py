@@ -60,11 +60,10 @@ class AuditChain:
         head, end = self._check_end(self._head())
         found: list[dict[str, object]] = []
         mark = START
-        data = self._read()[:end]
-        for number, raw in enumerate(data.splitlines(), 1):
+        for number, raw in enumerate(self._read()[:end].split(b"\n")[:-1], 1):
             text, given = _split(raw)
             mark = self._mark(mark, text)
-            if not hmac.compare_digest(mark, given):
+            if not hmac.compare_digest(mark.encode(), given):
                 raise VoiceError(f"{self.path}: line {number} was changed, or a line before it dropped or added")
             found.append(json.loads(text))
         if len(found) != head.lines or mark != head.mark:
@@ -83,7 +82,7 @@ class AuditChain:
             if b"\n" in more:  # without one it is the beginning of a line that a power cut ended
                 text, given = _split(more[:-1])
                 mark = self._mark(head.mark, text)
-                if not hmac.compare_digest(mark, given):
+                if not hmac.compare_digest(mark.encode(), given):
                     raise VoiceError(f"{self.path}: after line {head.lines} stands what rtvc did not write; cut it off")
                 head = Head(head.lines + 1, size, mark)
         return head, head.size
@@ -106,7 +105,7 @@ class AuditChain:
         self._store.write(HEAD, json.dumps(head.__dict__).encode())
 
 
-def _split(raw: bytes) -> tuple[str, str]:
+def _split(raw: bytes) -> tuple[str, bytes]:
     """Return a line's text without its mark, and the mark."""
-    text, _, mark = raw.decode("utf-8", "replace").rpartition(', "mark": ')
-    return text + "}", mark.strip('"}')
+    text, _, mark = raw.rpartition(b', "mark": ')
+    return text.decode("utf-8", "replace") + "}", mark.strip(b'"}')

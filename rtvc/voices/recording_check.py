@@ -96,7 +96,10 @@ def check_recording(
             f"{rate_hz} Hz lacks the upper half of a voice; record at {RATE_MIN_HZ} Hz or more, best at 48000"
         )
     if speech_s < speech_min_s:
-        faults.append(f"{speech_s:.1f} s of speech; record at least {speech_min_s:g} s, with pauses between sentences")
+        faults.append(
+            f"{speech_s:.1f} s of speech {SPEECH_DB:g} dB above the noise; record at least {speech_min_s:g} s in a "
+            "quiet room, with pauses between sentences"
+        )
     elif snr_db < SNR_MIN_DB:
         faults.append(
             f"noise is only {snr_db:.0f} dB below the voice; record in a quiet room, {SNR_MIN_DB:g} dB or more"

@@ -72,7 +72,7 @@ class Store:
             while not _lock(handle):
                 if time.monotonic() > deadline:
                     raise VoiceError(
-                        f"{self.folder}: another rtvc has been changing it for {LOCK_WAIT_S:g} s; try later"
+                        f"{self.folder}: another rtvc is changing it, for {LOCK_WAIT_S:g} s now; try later"
                     )
                 time.sleep(0.05)
             sweep(self.folder)
