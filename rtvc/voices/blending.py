@@ -33,30 +33,34 @@ def blend(library: Library, name: str, weights: Mapping[str, float], doc: str = 
             raise VoiceError(f"{part}={weight:g}: a weight must lie above 0 and up to {WEIGHT_MAX:g}")
     built_in = dict(zip(TIMBRES, built_in_timbres(), strict=True))
     total = sum(weights.values())
-    lineage: list[Part] = []
-    timbres: list[Timbre] = []
+    shares: dict[tuple[str, str], float] = {}  # by name and id
+    timbres: dict[tuple[str, str], Timbre] = {}
     consents: dict[str, Consent] = {}
+
+    def add(part: str, part_id: str, timbre: Timbre, share: float) -> None:
+        shares[part, part_id] = shares.get((part, part_id), 0.0) + share
+        timbres[part, part_id] = timbre
+
     for part, weight in weights.items():
         if part in built_in:
-            timbres.append(built_in[part])
-            lineage.append(Part(part, weight / total))
+            add(part, "", built_in[part], weight / total)
             continue
         own = library.use(part, "blend")
         if own.synthetic:
-            lineage += [Part(origin.name, origin.share * weight / total) for origin in own.lineage]
-            timbres += [built_in[origin.name] for origin in own.lineage]
+            for origin in own.lineage:
+                add(origin.name, "", built_in[origin.name], origin.share * weight / total)
             continue
-        timbres.append(Timbre(own.timbre, own.home_hz))
-        lineage.append(Part(part, weight / total, own.id))
+        add(part, own.id, Timbre(own.timbre, own.home_hz), weight / total)
         consents |= {consent.id: consent for consent in own.consents}
-    mean = _mean(lineage, timbres)
+    lineage = tuple(Part(part, share, part_id) for (part, part_id), share in shares.items())
+    mean = _mean(lineage, list(timbres.values()))
     profile = Profile(
         id=new_id(),
         name=name,
         timbre=mean.vector,
         home_hz=mean.home_hz,
         made=today(),
-        lineage=tuple(lineage),
+        lineage=lineage,
         consents=tuple(consents.values()),
         doc=doc,
         licence="" if consents else SYNTHETIC_LICENCE,

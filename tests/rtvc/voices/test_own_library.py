@@ -114,6 +114,8 @@ def test_a_blend_is_the_mean_and_keeps_its_lineage(library: Library) -> None:
     assert mix.lineage == (Part("heart", 0.75), Part("puck", 0.25))
     again = blend(library, "again", {"mix": 1.0, "emma": 1.0})
     assert again.lineage == (Part("heart", 0.375), Part("puck", 0.125), Part("emma", 0.5))
+    twice = blend(library, "twice", {"mix": 1.0, "puck": 1.0})
+    assert twice.lineage == (Part("heart", 0.375), Part("puck", 0.625))
     for weights in ({}, {"heart": 0.0}, {"heart": -1.0}, {"heart": float("nan")}, {"nobody": 1.0}):
         with pytest.raises(VoiceError):
             blend(library, "bad", weights)

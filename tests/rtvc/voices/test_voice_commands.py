@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
+import numpy as np
+import platformdirs
 import pytest
+from numpy.typing import NDArray
 
 from rtvc.cli import main
+from rtvc.config import ConfigError
+from rtvc.sound_arguments import add_sound_arguments, chosen_sound
 from rtvc.voices import commands
 from rtvc.voices.library import make_library
 from tests.rtvc.voices.conftest import PASSPHRASE, KeyringInMemory
@@ -16,7 +22,7 @@ from tests.rtvc.voices.people import person
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(commands, "library_folder", lambda: tmp_path / "voices")
+    monkeypatch.setattr(platformdirs, "user_data_path", lambda *_, **__: tmp_path)
     monkeypatch.setenv("RTVC_VOICES_PASSPHRASE", PASSPHRASE)
     monkeypatch.setenv("RTVC_VOICE_FILE_PASSPHRASE", "battery staple")
     return tmp_path
@@ -87,6 +93,25 @@ def test_recordings_are_checked(home: Path, capsys: pytest.CaptureFixture[str]) 
     sample = str(Path(commands.__file__).parents[1] / "samples" / "female.flac")
     assert "s of speech 10 dB above the noise; record at least 10 s" in say(capsys, "check", sample, code=1)
     assert "does not exist" in say(capsys, "check", str(home / "no.wav"), code=1)
+
+
+def test_a_blend_of_two_can_be_spoken_as(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def sound(*words: str) -> NDArray[np.float64]:
+        parser = argparse.ArgumentParser()
+        parser.set_defaults(command="convert")
+        add_sound_arguments(parser)
+        return chosen_sound(parser.parse_args(words))
+
+    with pytest.raises(ConfigError, match="no such voice; there are heart, bella"):
+        sound("--voice", "mix")
+    say(capsys, "blend", "mix", "heart=3", "puck=1")
+    mixed = sound("--voice", "heart", "--set", "voice.second=puck", "--set", "voice.blend=0.25")
+    assert np.array_equal(sound("--voice", "mix"), mixed)
+    assert not np.array_equal(sound("--voice", "mix", "--pitch", "2"), mixed)
+    say(capsys, "blend", "three", "heart=1", "puck=1", "emma=1")
+    with pytest.raises(ConfigError, match="blend of two built-in voices"):
+        sound("--voice", "three")
+    assert "used     mix use=files" in say(capsys, "audit")
 
 
 @pytest.mark.parametrize("verb", [(), *[(verb,) for verb in commands._VERBS]])
