@@ -424,7 +424,7 @@ COMMANDS = {
     "voices": Command(
         "your own voices: list, search, blend, export, import, revoke, erase (needs the extra `voices`)",
         "  rtvc voices list\n"
-        "  rtvc voices blend mix heart=0.6 puck=0.4 --doc 'for calls'\n"
+        "  rtvc voices blend mix heart=0.6 puck=0.4\n"
         "  rtvc voices check recording.wav\n"
         "  rtvc voices export mix mix.rtvcvoice\n"
         "  rtvc voices erase mix\n"
