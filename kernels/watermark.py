@@ -17,6 +17,7 @@ filter shapes from notched-noise data" (1990), for the ERB scale.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ SYMBOL = FRAME // SYMBOLS
 EDGE = 24  # samples in which a symbol's carrier rises and falls, so that a change of sign does not click
 BANDS = 16
 LOW_HZ, HIGH_HZ = 300.0, 3500.0
-LEVEL_DB = -18.0
+LEVEL_DB = -22.0
 RELEASE_MS = 8.0
 GAIN_FRAMES = 48  # samples from one gain to the next, in a straight line
 TINY = np.float32(1e-15)
@@ -67,7 +68,7 @@ def watermark_state(signs: NDArray[np.float32]) -> WatermarkState:
     power, gain, step = (np.zeros(BANDS, np.float32) for _ in range(3))
     memory = np.zeros((4, BANDS), np.float32)
     return WatermarkState(
-        _band_carriers(edges), signs.astype(np.float32), filters, memory, power, gain, step, np.zeros(2, np.int64)
+        _band_carriers(), signs.astype(np.float32), filters, memory, power, gain, step, np.zeros(2, np.int64)
     )
 
 
@@ -86,11 +87,13 @@ def carrier() -> NDArray[np.float64]:
     return noise * np.tile(symbol, SYMBOLS)
 
 
-def _band_carriers(edges_hz: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the carrier's bands, float32[FRAME, BANDS], without phase shift, each of rms 1.
+@cache
+def _band_carriers() -> NDArray[np.float32]:
+    """Return the carrier's bands, float32[FRAME, BANDS], without phase shift, each of rms 1; all marks share them.
 
-    Around each inner edge one band sinks as the next rises.
+    From the middle of each band to the middle of the next one sinks as the other rises.
     """
+    edges_hz = band_edges_hz()
     spectrum = np.fft.rfft(carrier())
     position = np.interp(np.fft.rfftfreq(FRAME, 1.0 / RATE_HZ), edges_hz, np.arange(BANDS + 1.0), -1.0, BANDS + 1.0)
     bands = np.zeros((FRAME, BANDS), np.float32)
@@ -113,12 +116,14 @@ def watermark(state: WatermarkState, x: NDArray[np.float32], y: NDArray[np.float
         if due == 0:
             due = GAIN_FRAMES
             for band in range(BANDS):
-                step[band] = (level * math.sqrt(power[band]) - gain[band]) / np.float32(GAIN_FRAMES)
                 for k in range(4):
-                    if abs(memory[k, band]) < TINY:  # before silence turns it into slow subnormal numbers
+                    if not abs(memory[k, band]) >= TINY:  # slow subnormal numbers, or what is not a number
                         memory[k, band] = np.float32(0.0)
-                if power[band] < TINY:
+                if not power[band] >= TINY:
                     power[band] = np.float32(0.0)
+                if not gain[band] >= 0.0:
+                    gain[band] = np.float32(0.0)
+                step[band] = (level * math.sqrt(power[band]) - gain[band]) / np.float32(GAIN_FRAMES)
         value = x[i]
         for band in range(BANDS):
             b0, a1, a2 = filters[0, band], filters[1, band], filters[2, band]

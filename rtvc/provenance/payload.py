@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 from rtvc.kernels.watermark import SYMBOLS
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-TOOLS = {1: "rtvc convert", 2: "rtvc live"}
+TOOL_CONVERT, TOOL_LIVE = 1, 2
+TOOLS = {TOOL_CONVERT: "rtvc convert", TOOL_LIVE: "rtvc live"}
+OWN_VOICE = 0
 TOOL_BITS, VOICE_BITS, HOUR_BITS, CRC_BITS = 3, 12, 17, 16
 BITS = TOOL_BITS + VOICE_BITS + HOUR_BITS
 GENERATORS = (0o135, 0o135, 0o147, 0o163)
