@@ -30,14 +30,16 @@ RATE_HZ = 48_000
 FRAME = 61_440
 SYMBOLS = 256
 SYMBOL = FRAME // SYMBOLS
-EDGE = 24  # samples in which a symbol's carrier rises and falls, so that a change of sign does not click
+EDGE = 72  # samples in which one symbol's sign turns into the next one's: a jump would splash over the other bands
 BANDS = 16
 LOW_HZ, HIGH_HZ = 300.0, 3500.0
-LEVEL_DB = -22.0
+LEVEL_DB = -25.0
 RELEASE_MS = 8.0
 GAIN_FRAMES = 48  # samples from one gain to the next, in a straight line
 TINY = np.float32(1e-15)
 CARRIER_SEED = 0x52545643
+
+_TURN = (0.5 - 0.5 * np.cos(np.pi * (np.arange(EDGE) + 0.5) / EDGE)).astype(np.float32)
 
 PLACE, DUE = range(2)  # of WatermarkState.clock: place in the carrier, samples until the next gain
 
@@ -81,10 +83,7 @@ def band_edges_hz() -> NDArray[np.float64]:
 
 def carrier() -> NDArray[np.float64]:
     """Return the white carrier, float64[FRAME], that the bands are cut from."""
-    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(EDGE) + 0.5) / EDGE)
-    symbol = np.concatenate((rise, np.ones(SYMBOL - 2 * EDGE), rise[::-1]))
-    noise = np.random.Generator(np.random.PCG64(CARRIER_SEED)).standard_normal(FRAME)
-    return noise * np.tile(symbol, SYMBOLS)
+    return np.random.Generator(np.random.PCG64(CARRIER_SEED)).standard_normal(FRAME)
 
 
 @cache
@@ -121,7 +120,7 @@ def watermark(state: WatermarkState, x: NDArray[np.float32], y: NDArray[np.float
                         memory[k, band] = np.float32(0.0)
                 if not power[band] >= TINY:
                     power[band] = np.float32(0.0)
-                if not gain[band] >= 0.0:
+                if not gain[band] >= TINY:
                     gain[band] = np.float32(0.0)
                 step[band] = (level * math.sqrt(power[band]) - gain[band]) / np.float32(GAIN_FRAMES)
         value = x[i]
@@ -138,7 +137,11 @@ def watermark(state: WatermarkState, x: NDArray[np.float32], y: NDArray[np.float
         mark = np.float32(0.0)
         for band in range(BANDS):
             mark += gain[band] * carriers[place, band]
-        y[i] = value + signs[place // SYMBOL] * mark
+        symbol, within = place // SYMBOL, place % SYMBOL
+        sign = signs[symbol]
+        if within < EDGE:
+            sign = signs[symbol - 1] + _TURN[within] * (sign - signs[symbol - 1])
+        y[i] = value + sign * mark
         place = place + 1 if place + 1 < FRAME else 0
         due -= 1
     clock[PLACE], clock[DUE] = place, due

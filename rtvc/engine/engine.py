@@ -1,6 +1,7 @@
 """The engine: the only place where sound is changed. No I/O, no clock, no threads.
 
-    x -> [to 48 kHz] -> sanitise -> high-pass -> voices, cross-faded -> loudness -> gate, gain -> [mark] -> limiter -> [back] -> y
+    x -> [to 48 kHz] -> sanitise -> high-pass -> voices, cross-faded -> loudness -> gate, gain
+      -> [watermark] -> limiter -> [back] -> y
 
 `process` takes blocks of any size and gives the same samples for any split, bit for bit: everything slower than a
 sample happens at ticks counted in samples. Parameters are taken over at the next tick and ramped. Latency is a
@@ -58,8 +59,8 @@ class Engine:
         """Make an engine for mono float32 at rate_hz (8000..192000) with the registry's values or its defaults.
 
         neural is the neural voice with 8-bit weights, finer the same with fp32 weights. Without either, voice.name =
-        neural sounds as dsp does. mark is what a watermark says (`rtvc.provenance.payload.signs_of`); without it there is
-        none. Raises ValueError for a rate out of range, a bad mark, or if the two are not equally late.
+        neural sounds as dsp does. mark is what the watermark says (`rtvc.provenance.payload.signs_of`); without it
+        there is none. Raises ValueError for a rate out of range, a bad mark, or if the two are not equally late.
         """
         if not 8000 <= rate_hz <= 192000:
             raise ValueError(f"rate is {rate_hz} Hz: the engine takes 8000 to 192000 Hz")

@@ -80,9 +80,10 @@ def told(path: Path, found: Found, seconds: float) -> str:
     if payload is None:
         short = f"; {seconds:.1f} s is short, 10 s are searched best" if seconds < WINDOW_S else ""
         return f"{path}: no watermark found (score {found.score:.1f}{short})"
+    said = f"{TOOLS[payload.tool]}, {voice_name(payload.voice)}, {payload.time:%Y-%m-%d %H:00} UTC"
     return (
-        f"{path}: watermark found: {TOOLS[payload.tool]}, {voice_name(payload.voice)}, {payload.time:%Y-%m-%d %H:00} UTC "
-        f"(score {found.score:.1f}, chance of a false alarm below {max(found.false_alarm, 1e-15):.0e})"
+        f"{path}: watermark found: {said} (score {found.score:.1f}, chance of a false alarm "
+        f"below {max(found.false_alarm, 1e-15):.0e})"
     )
 
 
