@@ -38,7 +38,7 @@ from rtvc.provenance.payload import TOOL_CONVERT, Payload, signs_of
 
 Signal = NDArray[np.float32]
 
-CLIP_S, MARKED_S = 10.0, 12.0
+CLIP_S, MARKED_S = 10.0, 11.0
 OVERLAP = 0.7
 ALARM_MAX = 1e-4
 OPUS_KBPS, MP3_KBPS = 24, 96

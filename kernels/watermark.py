@@ -3,8 +3,8 @@
 The carrier repeats every FRAME samples (1.28 s) and is cut into SYMBOLS symbols of 5 ms, each played with the sign
 that `watermark_state` was given. It lies between LOW_HZ and HIGH_HZ, where speech and codecs keep their energy, and is
 kept as BANDS bands of equal width on the ERB scale, each of rms 1. Every band is played LEVEL_DB below the power that
-the sound had in that band over the last milliseconds (two band-passes, square, RELEASE_MS), so it lies under the
-masking threshold, never comes before the sound that hides it, and in silence there is nothing.
+the sound had in that band of late (two band-passes, square, RELEASE_MS: as long as a sound hides what follows), so it
+lies under the masking threshold, never comes before the sound that hides it, and in silence there is nothing.
 
 48 kHz. All is done sample by sample, so where blocks begin and end changes nothing. Nothing allocates. Finding the mark
 again is `rtvc.provenance.detect`.
@@ -33,8 +33,8 @@ SYMBOL = FRAME // SYMBOLS
 EDGE = 72  # samples in which one symbol's sign turns into the next one's: a jump would splash over the other bands
 BANDS = 16
 LOW_HZ, HIGH_HZ = 300.0, 3500.0
-LEVEL_DB = -25.0
-RELEASE_MS = 8.0
+LEVEL_DB = -27.0
+RELEASE_MS = 40.0
 GAIN_FRAMES = 48  # samples from one gain to the next, in a straight line
 TINY = np.float32(1e-15)
 CARRIER_SEED = 0x52545643

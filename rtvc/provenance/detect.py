@@ -59,13 +59,12 @@ class Found:
 def detect(x: NDArray[np.float32]) -> Found:
     """Return what is found in one window, float32[n] at 16 kHz, n up to some 30 s."""
     white = whiten(x)
-    scores = _search(white)
-    order = np.argsort(np.abs(scores), axis=None)[::-1][: 50 * CANDIDATES]
-    best = float(np.abs(scores).flat[order[0]])
-    tried: list[int] = []
+    scores = np.abs(_search(white))
+    best = float(scores.max())
     if best < SCORE_MIN:
         return Found(best, None)
-    for flat in order:
+    tried: list[int] = []
+    for flat in np.argsort(scores, axis=None)[::-1]:
         drift, offset = divmod(int(flat), _PERIOD)
         if any(abs(offset - other) < 8 for other in tried):
             continue
@@ -127,8 +126,7 @@ def _reference(rate_hz: int) -> NDArray[np.float32]:
 def _pilot_spectrum() -> NDArray[np.complex64]:
     signs = np.zeros(SYMBOLS, np.float32)
     signs[PILOTS] = PILOT_SIGNS
-    spectrum: NDArray[np.complex64] = np.fft.rfft(_reference(RATE_HZ) * np.repeat(signs, _PERIOD // SYMBOLS))
-    return spectrum
+    return np.fft.rfft(_reference(RATE_HZ) * np.repeat(signs, _PERIOD // SYMBOLS)).astype(np.complex64)
 
 
 def _search(white: NDArray[np.float32]) -> NDArray[np.float32]:
