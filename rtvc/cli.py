@@ -201,6 +201,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("wav", "flac", "ogg"), help="of all files that go to a folder")
     parser.add_argument("--jobs", type=int, metavar="N", help="files converted at a time (one for each core)")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
+    parser.add_argument("--watermark", action="store_true", help="add an inaudible mark that rtvc verify finds again")
     parser.add_argument("--json", action="store_true", help="print one JSON object about all files")
 
 
@@ -222,7 +223,13 @@ def _convert(args: argparse.Namespace) -> int:
             line.show(f"{bar(fraction)}{files}")
 
         outcomes = convert_many(
-            jobs, values, point=chosen_point(args), overwrite=args.force, workers=workers, progress=progress
+            jobs,
+            values,
+            point=chosen_point(args),
+            overwrite=args.force,
+            watermark=args.watermark,
+            workers=workers,
+            progress=progress,
         )
     failed = sum(outcome.error is not None for outcome in outcomes)
     if args.json:
@@ -399,11 +406,17 @@ COMMANDS = {
         "convert files; length, rate and loudness are kept, the result has one channel",
         "  rtvc convert talk.wav deep.wav --preset deep\n"
         "  rtvc convert interview.mp3 anonymous.flac --preset anonymous\n"
+        "  rtvc convert text.wav heart.wav --voice heart --watermark\n"
         "  rtvc convert recordings/ converted/ --pitch 5 --formant 1.15 --jobs 4\n"
         "  rtvc convert a.wav b.flac converted/ --format ogg --set breath.amount=0.2 --json",
         _convert_arguments,
         _convert,
         sound=True,
+    ),
+    "verify": Command(
+        "say whether files carry rtvc's watermark, how surely, and what it tells: tool, voice, hour",
+        "  rtvc verify clip.mp3\n  rtvc verify a.wav b.opus --json",
+        *_elsewhere("rtvc.provenance.verify"),
     ),
     "devices": Command(
         "list audio devices; * marks the default",

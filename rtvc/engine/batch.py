@@ -98,11 +98,13 @@ def convert_many(
     *,
     point: str = DEFAULT_POINT,
     overwrite: bool = False,
+    watermark: bool = False,
     workers: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> list[Outcome]:
     """Convert all jobs with the same sound (float64[len(PARAMS)]); return their outcomes in the order given.
 
+    watermark marks each as `convert_file` says.
     progress is called often with the number of files done and the fraction of all work done; it may raise to stop.
     """
     report_progress = progress or (lambda _done, _fraction: None)
@@ -110,7 +112,7 @@ def convert_many(
         with contextlib.suppress(OSError):  # convert_file says it better
             job.target.parent.mkdir(parents=True, exist_ok=True)
     if workers == 1 or len(jobs) == 1:
-        return _convert_here(jobs, values, point, overwrite, report_progress)
+        return _convert_here(jobs, values, point, overwrite, watermark, report_progress)
     context = multiprocessing.get_context("spawn")
     cancel = context.Event()
     fractions = context.Array("d", len(jobs), lock=False)
@@ -119,7 +121,9 @@ def convert_many(
     with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (cancel, fractions)) as pool:
         try:
             with _interrupts_held():  # workers inherit this and leave interrupts to the parent
-                futures = [pool.submit(_convert, i, job, values, point, overwrite) for i, job in enumerate(jobs)]
+                futures = [
+                    pool.submit(_convert, i, job, values, point, overwrite, watermark) for i, job in enumerate(jobs)
+                ]
             while wait(futures, POLL_S).not_done:
                 report_progress(sum(future.done() for future in futures), sum(fractions) / len(jobs))
         except BaseException:
@@ -135,6 +139,7 @@ def _convert_here(
     values: NDArray[np.float64] | None,
     point: str,
     overwrite: bool,
+    watermark: bool,
     progress: Callable[[int, float], None],
 ) -> list[Outcome]:
     outcomes = []
@@ -143,16 +148,23 @@ def _convert_here(
         def part(fraction: float, done: int = i) -> None:
             progress(done, (done + fraction) / len(jobs))
 
-        outcomes.append(_attempt(job, values, point, overwrite, part))
+        outcomes.append(_attempt(job, values, point, overwrite, watermark, part))
     progress(len(jobs), 1.0)
     return outcomes
 
 
 def _attempt(
-    job: Job, values: NDArray[np.float64] | None, point: str, overwrite: bool, progress: Callable[[float], None]
+    job: Job,
+    values: NDArray[np.float64] | None,
+    point: str,
+    overwrite: bool,
+    watermark: bool,
+    progress: Callable[[float], None],
 ) -> Outcome:
     try:
-        report = convert_file(job.source, job.target, values, point=point, overwrite=overwrite, progress=progress)
+        report = convert_file(
+            job.source, job.target, values, point=point, overwrite=overwrite, watermark=watermark, progress=progress
+        )
     except (AudioFileError, NetworkError) as error:
         return Outcome(job, None, str(error))
     return Outcome(job, report, None)
@@ -176,13 +188,15 @@ def _follow_parent(cancel: Event) -> None:
     os._exit(1)
 
 
-def _convert(index: int, job: Job, values: NDArray[np.float64] | None, point: str, overwrite: bool) -> Outcome:
+def _convert(
+    index: int, job: Job, values: NDArray[np.float64] | None, point: str, overwrite: bool, watermark: bool
+) -> Outcome:
     def progress(fraction: float) -> None:
         _worker["fractions"][index] = fraction
         if _worker["cancel"].is_set():
             raise Cancelled
 
-    outcome = _attempt(job, values, point, overwrite, progress)
+    outcome = _attempt(job, values, point, overwrite, watermark, progress)
     _worker["fractions"][index] = 1.0
     return outcome
 

@@ -38,10 +38,13 @@ def build_engine(
     values: NDArray[np.float64] | None = None,
     point: str = DEFAULT_POINT,
     provider: str = CPU,
+    mark: NDArray[np.float32] | None = None,
 ) -> Engine:
     """Return an engine for a stream at rate_hz that can sound as values (float64[len(PARAMS)]) say.
+
+    mark is what a watermark says, if there is to be one; see `Engine`.
 
     Raises ValueError for a rate out of range and NetworkError if a neural voice is asked for and cannot be had.
     """
     neural = neural_voice(point, provider=provider) if values is not None and wants_neural(values) else None
-    return Engine(rate_hz, values, neural)
+    return Engine(rate_hz, values, neural, mark=mark)

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -27,8 +28,9 @@ from numpy.typing import NDArray
 
 from rtvc.audio.files import AudioFileError, AudioReader, AudioWriter, check_target, write_error
 from rtvc.kernels.limiter import limit, limiter_state
+from rtvc.provenance.payload import OWN_VOICE, TOOL_CONVERT, Payload, hour_of, signs_of
 
-from .build import DEFAULT_POINT, build_engine
+from .build import DEFAULT_POINT, build_engine, wants_neural
 from .engine import Engine
 from .meter import LoudnessMeter
 from .params import INDEX
@@ -80,11 +82,13 @@ def convert_file(
     *,
     point: str = DEFAULT_POINT,
     overwrite: bool = False,
+    watermark: bool = False,
     progress: Progress | None = None,
 ) -> ConvertReport:
     """Convert source to target with the sound that values (float64[len(PARAMS)]) describe.
 
-    point is the neural voice's operating point, should it be one. progress is called with 0..1 after every block; what
+    point is the neural voice's operating point, should it be one. watermark marks the sound with tool, voice and hour
+    (`rtvc.provenance.payload`). progress is called with 0..1 after every block; what
     it raises ends the conversion and leaves nothing behind.
     Raises AudioFileError naming path, number and what to do, and NetworkError if there is no such neural voice.
     """
@@ -94,7 +98,7 @@ def convert_file(
         raise AudioFileError(f"{target}: is the source itself; choose another name")
     check_target(target, overwrite)
     with AudioReader(source) as reader:
-        engine = build_engine(reader.rate_hz, values, point)
+        engine = build_engine(reader.rate_hz, values, point, mark=_mark(values) if watermark else None)
         try:
             with tempfile.TemporaryFile(dir=target.parent, prefix=".rtvc-") as raw:
                 before, after = _run(engine, reader, raw, report_progress)
@@ -129,6 +133,13 @@ def convert_file(
             dict(engine.counters),
             tuple(warnings),
         )
+
+
+def _mark(values: NDArray[np.float64] | None) -> NDArray[np.float32]:
+    """Return the signs of a mark that says: by `rtvc convert`, with this sound's voice, now."""
+    neural = values is not None and wants_neural(values)
+    voice = 1 + int(values[INDEX["voice.timbre"]]) if values is not None and neural else OWN_VOICE
+    return signs_of(Payload(TOOL_CONVERT, voice, hour_of(datetime.now(UTC))))
 
 
 def _run(

@@ -1,6 +1,7 @@
 """The engine: the only place where sound is changed. No I/O, no clock, no threads.
 
-    x -> [to 48 kHz] -> sanitise -> high-pass -> voices, cross-faded -> loudness -> gate, gain -> limiter -> [back] -> y
+    x -> [to 48 kHz] -> sanitise -> high-pass -> voices, cross-faded -> loudness -> gate, gain
+      -> [watermark] -> limiter -> [back] -> y
 
 `process` takes blocks of any size and gives the same samples for any split, bit for bit: everything slower than a
 sample happens at ticks counted in samples. Parameters are taken over at the next tick and ramped. Latency is a
@@ -21,6 +22,7 @@ from rtvc.kernels.limiter import limit, limiter_state
 from rtvc.kernels.loudness import FOLLOW_S, loudness_match, loudness_state
 from rtvc.kernels.mix import delay, delay_state, mix, sanitise, scale
 from rtvc.kernels.ramp import TARGET, RampState, ramp_at_rest, ramp_fill, ramp_set, ramp_state
+from rtvc.kernels.watermark import watermark, watermark_state
 
 from .dsp_voice import DspVoice
 from .ladder import DSP, FP32, INT8, SILENCE
@@ -52,16 +54,19 @@ class Engine:
         values: NDArray[np.float64] | None = None,
         neural: NeuralVoice | None = None,
         finer: NeuralVoice | None = None,
+        mark: NDArray[np.float32] | None = None,
     ) -> None:
         """Make an engine for mono float32 at rate_hz (8000..192000) with the registry's values or its defaults.
 
         neural is the neural voice with 8-bit weights, finer the same with fp32 weights. Without either, voice.name =
-        neural sounds as dsp does. Raises ValueError for a rate out of range, or if the two are not equally late.
+        neural sounds as dsp does. mark is what the watermark says (`rtvc.provenance.payload.signs_of`); without it
+        there is none. Raises ValueError for a rate out of range, a bad mark, or if the two are not equally late.
         """
         if not 8000 <= rate_hz <= 192000:
             raise ValueError(f"rate is {rate_hz} Hz: the engine takes 8000 to 192000 Hz")
         self.rate_hz = rate_hz
         self._values = default_values() if values is None else values.astype(np.float64, copy=True)
+        self._mark_signs = mark
         self._voice = DspVoice()
         self._neural = {rung: voice for rung, voice in ((FP32, finer), (INT8, neural)) if voice}
         delays = {voice.delay_frames for voice in self._neural.values()}
@@ -96,6 +101,7 @@ class Engine:
         self._dsp_delay = delay_state(self._voice_delay - self._voice.delay_frames)
         self._loudness = loudness_state(rate, self._voice_delay, NEURAL_FOLLOW_S if self._neural else FOLLOW_S)
         self._limiter = limiter_state(rate, LIMITER_FRAMES, CEILING_DBFS)
+        self._mark = None if self._mark_signs is None else watermark_state(self._mark_signs)
         values = self._values
         self._dsp_ramp = ramp_state(float(self._dsp_sounds()))
         self._said_ramps = {rung: ramp_state(float(self.rung == rung)) for rung in self._neural}
@@ -209,6 +215,8 @@ class Engine:
         ramp_fill(self._gain_ramp, gain)
         scale(dsp, gate_gain)
         scale(dsp, gain)
+        if self._mark is not None:
+            watermark(self._mark, dsp, dsp)
         limit(self._limiter, dsp, y)
 
     def _tick(self) -> None:

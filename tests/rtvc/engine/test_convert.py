@@ -221,8 +221,8 @@ def test_a_neural_voice_that_fails_in_a_file_is_told(tmp_path: Path, monkeypatch
 
     built = build_engine
 
-    def build(*args: object) -> Engine:
-        engine = built(*args)  # type: ignore[arg-type]
+    def build(*args: object, **named: object) -> Engine:
+        engine = built(*args, **named)  # type: ignore[arg-type]
         monkeypatch.setattr(Network, "encode", broken)
         return engine
 

@@ -1,0 +1,1 @@
+"""Where a sound came from: the payload of the watermark, and finding it again."""
