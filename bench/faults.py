@@ -326,12 +326,6 @@ class Rig:
     def pulse_cases(self) -> list[Case]:
         run = self._server.run
 
-        def end_our_stream() -> None:
-            for line in run("pactl", "list", "short", "source-outputs").splitlines():
-                if "parec" not in line:
-                    with contextlib.suppress(RuntimeError):
-                        run("pactl", "kill-source-output", line.split("\t")[0])
-
         return [
             Case("microphone pulled out for 2 s", "device_lost", self.pull_out, self.put_back, 2.0),
             Case("server killed and started 1 s later", "server_lost", self._server.kill, self.restart, 1.0),

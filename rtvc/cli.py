@@ -9,21 +9,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-import json
 import math
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from rtvc import __version__
 from rtvc.config import ConfigError, MonitorSettings, config_path, load_settings, settings_toml
-
-if TYPE_CHECKING:
-    from rtvc.engine.batch import Outcome
+from rtvc.output import print_json, warn
+from rtvc.termination import end_on_sigterm
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parser(argv).parse_args(argv)
-    signal.signal(signal.SIGTERM, _on_terminate)
+    end_on_sigterm()
     try:
         return COMMANDS[args.command].run(args)
     except KeyboardInterrupt:
@@ -55,21 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"rtvc: {error}", file=sys.stderr)
         return 1
-
-
-_terminated: list[int] = []  # signals that asked us to end
-
-
-def _on_terminate(number: int, _frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; let everything be given back
-    _terminated.append(number)
-    raise SystemExit(128 + number)
-
-
-def _end_if_told() -> None:
-    """Raise again what was swallowed if the signal came while a finalizer or a foreign callback ran."""
-    if _terminated:
-        raise SystemExit(128 + _terminated[0])
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
@@ -106,28 +87,6 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
                 add_sound_arguments(sub)
             command.arguments(sub)
     return parser
-
-
-def _print_json(value: object) -> None:
-    """Print value as one line of JSON; paths become text, NaN and infinities null."""
-    print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False), flush=True)
-
-
-def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain({entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)})
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, bool | int | str | None) else str(value)
-
-
-def _warn(messages: Sequence[str]) -> None:
-    for message in messages:
-        print(f"rtvc: {message}", file=sys.stderr)
 
 
 # rtvc live
@@ -192,70 +151,6 @@ def _chosen_monitor(settings: MonitorSettings, level_db: float | None) -> Monito
     return dataclasses.replace(settings, on=True, level_db=settings.level_db if math.isnan(level_db) else level_db)
 
 
-# rtvc convert
-
-
-def _convert_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", metavar="IN", nargs="+", type=Path, help="audio file, or folder of audio files")
-    parser.add_argument("output", metavar="OUT", type=Path, help="file to write, or folder for several")
-    parser.add_argument("--format", choices=("wav", "flac", "ogg"), help="of all files that go to a folder")
-    parser.add_argument("--jobs", type=int, metavar="N", help="files converted at a time (one for each core)")
-    parser.add_argument("--force", action="store_true", help="replace files that exist")
-    parser.add_argument("--watermark", action="store_true", help="add an inaudible mark that rtvc verify finds again")
-    parser.add_argument("--json", action="store_true", help="print one JSON object about all files")
-
-
-def _convert(args: argparse.Namespace) -> int:
-    from rtvc.engine.batch import convert_many, plan_jobs
-    from rtvc.progress import StatusLine, bar
-    from rtvc.sound_arguments import chosen_point, chosen_sound
-
-    values = chosen_sound(args)
-    workers = args.jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    if workers < 1:
-        raise ConfigError(f"--jobs {workers}: must be 1 or more")
-    jobs = plan_jobs(args.inputs, args.output, f".{args.format}" if args.format else None)
-    with StatusLine() as line:
-
-        def progress(done: int, fraction: float) -> None:
-            _end_if_told()
-            files = f"  {done}/{len(jobs)} files" if len(jobs) > 1 else ""
-            line.show(f"{bar(fraction)}{files}")
-
-        outcomes = convert_many(
-            jobs,
-            values,
-            point=chosen_point(args),
-            overwrite=args.force,
-            watermark=args.watermark,
-            workers=workers,
-            progress=progress,
-        )
-    failed = sum(outcome.error is not None for outcome in outcomes)
-    if args.json:
-        _print_json({"files": [_outcome_fields(outcome) for outcome in outcomes], "failed": failed})
-    for outcome in outcomes:
-        report = outcome.report
-        if report is None:
-            _warn([str(outcome.error)])
-            continue
-        _warn(report.warnings)
-        if not args.json:
-            loudness = "silence" if report.loudness_out is None else f"{report.loudness_out:.1f} LUFS"
-            print(f"{report.target}  {report.audio_s:.1f} s, {report.speed:.0f}x real time, {loudness}")
-    if failed and len(jobs) > 1:
-        _warn([f"{failed} of {len(jobs)} files failed"])
-    return 1 if failed else 0
-
-
-def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
-    fields: dict[str, Any] = {"source": outcome.job.source, "target": outcome.job.target, "error": outcome.error}
-    if outcome.report is not None:
-        fields |= {entry.name: getattr(outcome.report, entry.name) for entry in dataclasses.fields(outcome.report)}
-        fields |= {"audio_s": outcome.report.audio_s, "speed": outcome.report.speed}
-    return fields
-
-
 # rtvc devices
 
 
@@ -270,12 +165,12 @@ def _devices(args: argparse.Namespace) -> int:
     host = args.host or best_host().name
     devices = list_devices(host)
     if args.json:
-        _print_json({"host": host, "devices": devices})
+        print_json({"host": host, "devices": devices})
     for device in () if args.json else devices:
         mark = "*" if device.default else " "
         print(f"{mark} {device.kind:<9} {device.name:<40} {device.channels:>2} ch {device.rate_hz:>6} Hz  {device.id}")
     if not devices:
-        _warn([f"{host} has no audio device; rtvc doctor says what is missing"])
+        warn([f"{host} has no audio device; rtvc doctor says what is missing"])
     return 0 if devices else 1
 
 
@@ -299,10 +194,10 @@ def _presets(args: argparse.Namespace) -> int:
     if args.action == "list":
         presets, faults = load_presets()
         if args.json:
-            _print_json([dataclasses.asdict(preset) for preset in presets.values()])
+            print_json([dataclasses.asdict(preset) for preset in presets.values()])
         for preset in () if args.json else presets.values():
             print(f"{preset.name:<16} {'yours' if preset.path else '':<6} {preset.doc or preset.label}")
-        _warn(faults)
+        warn(faults)
         return 1 if faults else 0
     if args.name is None:
         raise ConfigError(f"rtvc presets {args.action}: name a preset")
@@ -314,7 +209,7 @@ def _presets(args: argparse.Namespace) -> int:
         preset = find_preset(args.name)
         values = {param.id: value for param, value in from_vector(preset.vector())}
         if args.json:
-            _print_json(dataclasses.asdict(preset) | {"values": values})
+            print_json(dataclasses.asdict(preset) | {"values": values})
         else:
             print(f"{preset.label}: {preset.doc}" if preset.doc else preset.label)
             print("\n".join(f"  {name:<20} {value}" for name, value in values.items()))
@@ -409,8 +304,7 @@ COMMANDS = {
         "  rtvc convert text.wav heart.wav --voice heart --watermark\n"
         "  rtvc convert recordings/ converted/ --pitch 5 --formant 1.15 --jobs 4\n"
         "  rtvc convert a.wav b.flac converted/ --format ogg --set breath.amount=0.2 --json",
-        _convert_arguments,
-        _convert,
+        *_elsewhere("rtvc.convert_command"),
         sound=True,
     ),
     "verify": Command(

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -160,6 +161,13 @@ class Server:
                 if pipe is not None:
                     pipe.close()
         self.processes.clear()
+
+
+def stall(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Stop a process for so long."""
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(process.pid, signal.SIGCONT)
 
 
 class Recorder:

@@ -18,8 +18,6 @@ from rtvc.engine.params import PARAMS
 
 from .client import Control, ControlError
 
-DEFAULT_OSC_PORT = 9000
-
 Call = tuple[str, dict[str, Any]]
 
 

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Engine
-from .network import CPU, Network
+from .network import CPU, Network, read_card, weights_folder
 from .neural_voice import NeuralVoice
 from .params import INDEX, VOICES
 from .timbres import built_in_timbres
 from .voice import ENGINE_RATE_HZ
 
 DEFAULT_POINT = "clear"
-DEFAULT_PRECISION = "int8"
+DEFAULT_PRECISION, FINER_PRECISION = "int8", "fp32"
 
 _VOICE, _NEURAL = INDEX["voice.name"], VOICES.index("neural")
 
@@ -24,7 +24,7 @@ def wants_neural(values: NDArray[np.float64]) -> bool:
 
 
 def neural_voice(point: str = DEFAULT_POINT, precision: str = DEFAULT_PRECISION, provider: str = CPU) -> NeuralVoice:
-    """Return the neural voice with the weights that come with the program, warmed up.
+    """Return the neural voice with the weights in `weights_folder`, warmed up.
 
     Raises NetworkError if they cannot be used.
     """
@@ -46,5 +46,9 @@ def build_engine(
 
     Raises ValueError for a rate out of range and NetworkError if a neural voice is asked for and cannot be had.
     """
-    neural = neural_voice(point, provider=provider) if values is not None and wants_neural(values) else None
-    return Engine(rate_hz, values, neural, mark=mark)
+    neural = finer = None
+    if values is not None and wants_neural(values):
+        neural = neural_voice(point, provider=provider)
+        if FINER_PRECISION in read_card(weights_folder())["files"]:  # `rtvc train export` writes them; none are shipped
+            finer = neural_voice(point, FINER_PRECISION, provider)
+    return Engine(rate_hz, values, neural, finer, mark)

@@ -305,10 +305,11 @@ class LiveSession:
                     self._faults.add(lost.fault, str(lost))
                     self._replace_streams(lost)
                 elif failed := self._engine_watch.failed() if self._engine_watch else None:
-                    fault, self._message = reason = failed
-                    self._faults.add(fault, self._message)
+                    fault, told = failed
+                    self._message = told
+                    self._faults.add(fault, told)
                     self._replace_engine()
-                    self.engine_failed(reason[1])
+                    self.engine_failed(told)
                 elif self._process is None:
                     self._replace_engine()
                 elif self._lacks_networks():

@@ -28,10 +28,8 @@ from .loop import Loop, Schedule, load_weights
 from .losses import relative_error
 from .teacher import Teacher
 
-FFT_FRAMES = 1200
 MEDIAN_HZ = (85.0, 320.0)
 TEACHER_REACH = 60  # frames around a cut that its hidden frames hear of, eight blocks and the first layer
-EDGE_FRAMES = (40, 2)  # at a cut's start and end, where the decoder lacks the past and the spectrum the sound
 
 
 class Hides(Protocol):

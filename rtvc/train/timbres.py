@@ -19,7 +19,6 @@ TIMBRE = 128
 SCALE = 4.0
 STYLE_ROWS, STYLE = 510, 256
 ROWS = slice(60, 180)
-HOME = "af_heart"  # the voice that the teacher was made from
 
 _TERM = re.compile(r"(?:(?P<factor>[-+]?[\d.]+)\*)?(?P<name>[A-Za-z]\w*)")
 

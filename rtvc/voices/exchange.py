@@ -45,19 +45,12 @@ def export_voice(library: Library, name: str, path: Path, passphrase: str, overw
     return fingerprint(public)
 
 
-def import_voice(library: Library, path: Path, passphrase: str, signer: str, name: str | None = None) -> Profile:
-    """Take the voice in path into the library, under another name if one is given; return it.
+def read_voice_file(path: Path, passphrase: str, signer: str, name: str | None = None) -> Profile:
+    """Return the voice in path, under another name if one is given, after checking all of it.
 
     signer is the fingerprint that the sender told. Raises VoiceError: no voice file, too large, another signer,
-    changed, wrong passphrase, no or ended or revoked consent, or a voice that is there. Nothing is written then.
+    changed, or wrong passphrase. Saving it raises what `Library.save` does.
     """
-    profile = read_voice_file(path, passphrase, signer, name)
-    library.save(profile)
-    return profile
-
-
-def read_voice_file(path: Path, passphrase: str, signer: str, name: str | None = None) -> Profile:
-    """Return the voice in path after checking all of it; see `import_voice`."""
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)

@@ -144,9 +144,7 @@ def _keyring() -> Any:
     except ImportError as error:
         raise missing_extra(error) from None
     # fail and null keep nothing, keyrings.alt keeps secrets in files that anybody's program can read
-    if type(keyring.get_keyring()).__module__.startswith(
-        ("keyring.backends.fail", "keyring.backends.null", "keyrings.alt")
-    ):
+    if type(keyring.get_keyring()).__module__.startswith(_NOT_KEPT):
         raise VoiceError(f"this machine has no keyring that keeps secrets; {_INSTEAD}")
     return keyring
 

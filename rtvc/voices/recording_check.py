@@ -42,14 +42,6 @@ class SpeakerEncoder(Protocol):
         ...
 
 
-class Extractor(Protocol):
-    """Makes a timbre of speech. This version comes with none."""
-
-    def timbre(self, speech: Samples, rate_hz: int) -> NDArray[np.float32]:
-        """Return the point in the decoder's timbre space that speech (float32[n], mono) has: float32[128]."""
-        ...
-
-
 @dataclass(frozen=True)
 class RecordingReport:
     """What was found in one recording; faults say what to record again and why, none if it is good."""

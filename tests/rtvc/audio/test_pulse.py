@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from collections.abc import Callable
 
@@ -66,9 +64,7 @@ def test_a_stall_leaves_no_lasting_delay(pulseaudio: rig.Server) -> None:
     ):
         player = pulseaudio.play(x)
         time.sleep(2)
-        os.kill(echo.pid, signal.SIGSTOP)
-        time.sleep(0.5)
-        os.kill(echo.pid, signal.SIGCONT)
+        rig.stall(echo, 0.5)
         player.wait()
         time.sleep(0.3)
     t_in, t_out = _times(mic), _times(out)

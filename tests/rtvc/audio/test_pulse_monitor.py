@@ -98,9 +98,7 @@ def test_a_stall_leaves_no_lasting_delay(pulseaudio: rig.Server) -> None:
         ):
             player = pulseaudio.play(probe.probe(6))
             time.sleep(2)
-            os.kill(monitor.pid, signal.SIGSTOP)
-            time.sleep(0.5)
-            os.kill(monitor.pid, signal.SIGCONT)
+            rig.stall(monitor, 0.5)
             player.wait()
             time.sleep(0.3)
     t_in, t_out = (recorder.arrival_s(probe.chirps(recorder.x)) for recorder in (mic, heard))

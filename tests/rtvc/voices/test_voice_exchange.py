@@ -13,15 +13,22 @@ import pytest
 
 from rtvc.voices.blending import blend
 from rtvc.voices.errors import ConsentError, VoiceError
-from rtvc.voices.exchange import FILE_BYTES_MAX, MAGIC, export_voice, import_voice
+from rtvc.voices.exchange import FILE_BYTES_MAX, MAGIC, export_voice, read_voice_file
 from rtvc.voices.keys import stretch
 from rtvc.voices.library import Library, make_library
-from rtvc.voices.profile import Part, pack
+from rtvc.voices.profile import Part, Profile, pack
 from rtvc.voices.sealing import seal
 from rtvc.voices.signing import fingerprint, sign
 from tests.rtvc.voices.people import consent, person
 
 WORD = "battery staple"
+
+
+def import_voice(library: Library, path: Path, passphrase: str, signer: str, name: str | None = None) -> Profile:
+    """Do what `rtvc voices import` does."""
+    profile = read_voice_file(path, passphrase, signer, name)
+    library.save(profile)
+    return profile
 
 
 @pytest.fixture

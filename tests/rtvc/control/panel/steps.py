@@ -36,3 +36,14 @@ def middle(locator: Locator) -> tuple[float, float]:
     box = locator.bounding_box()
     assert box
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def save_preset(page: Page, twin: Twin, label: str, name: str, replace: bool) -> None:
+    """Save the sound under a label that becomes this name; where it is there already, say yes to the question."""
+    page.click("#preset-save")
+    page.fill("#preset-name", label)
+    until(lambda: page.locator("#preset-name-help").inner_text() == f"Saved as {name}", page)
+    page.keyboard.press("Enter")
+    if replace:
+        page.click("dialog button[value=yes]")
+    until(lambda: name in twin.presets, page)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.rtvc.control.panel.conftest import Pages, Panel
-from tests.rtvc.control.panel.steps import entry, middle, sent, slider, until
+from tests.rtvc.control.panel.steps import entry, middle, save_preset, sent, slider, until
 from tests.rtvc.control.panel.twin import Twin
 
 SEMITONES = '[data-param="pitch.semitones"]'
@@ -172,13 +172,7 @@ def test_presets_load_by_press_and_key_and_own_ones_are_saved_replaced_deleted(p
     slider(page).press("ArrowRight")
 
     for again in (False, True):
-        page.click("#preset-save")
-        page.fill("#preset-name", "My Voice")
-        until(lambda: page.locator("#preset-name-help").inner_text() == "Saved as my-voice", page)
-        page.keyboard.press("Enter")
-        if again:
-            page.click("dialog button[value=yes]")
-        until(lambda: "my-voice" in twin.presets, page)
+        save_preset(page, twin, "My Voice", "my-voice", again)
     until(lambda: len(twin.requests("SavePreset")) == 3, page)
     assert twin.requests("SavePreset")[0] == {"name": "my-voice", "label": "My Voice"}
     until(lambda: "My Voice" in pressed.inner_text() and "changed" not in pressed.inner_text(), page)
@@ -248,13 +242,7 @@ def test_devices_are_chosen(panel: Panel) -> None:
 def test_a_preset_may_be_named_in_any_letters(panel: Panel) -> None:
     page, twin = panel.page, panel.twin
     for again in (False, True):
-        page.click("#preset-save")
-        page.fill("#preset-name", "我的声音")
-        until(lambda: page.locator("#preset-name-help").inner_text() == "Saved as own-1", page)
-        page.keyboard.press("Enter")
-        if again:
-            page.click("dialog button[value=yes]")
-        until(lambda: "own-1" in twin.presets, page)
+        save_preset(page, twin, "我的声音", "own-1", again)
     until(lambda: "我的声音" in "".join(page.locator("#pads .pad-name").all_inner_texts()), page)
     assert twin.presets["own-1"]["label"] == "我的声音"
 

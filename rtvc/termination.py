@@ -1,0 +1,24 @@
+"""SIGTERM ends a command as an error does: everything is given back on the way out."""
+
+from __future__ import annotations
+
+import signal
+
+_terminated: list[int] = []  # signals that asked us to end
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM raise SystemExit in the main thread."""
+    signal.signal(signal.SIGTERM, _on_terminate)
+
+
+def _on_terminate(number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; let everything be given back
+    _terminated.append(number)
+    raise SystemExit(128 + number)
+
+
+def end_if_told() -> None:
+    """Raise again what was swallowed if the signal came while a finalizer or a foreign callback ran."""
+    if _terminated:
+        raise SystemExit(128 + _terminated[0])
