@@ -18,7 +18,6 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # the stock JavaScript client that a test connects with
 NPM := npm install --silent --no-audit --no-fund --prefix $(VENV)/node
 OBS_WEBSOCKET_JS := obs-websocket-js@5.0.8
-TIMELESS := tests/kernels tests/models tests/rtvc/train tests/rtvc/voices tests/rtvc/provenance
 BENCHES := compute latency isolation drift convert coldstart control faults load
 
 .PHONY: demo test lint bench clean system-run system-test
@@ -27,12 +26,9 @@ BENCHES := compute latency isolation drift convert coldstart control faults load
 demo: system-run $(VENV)/.run
 	$(BIN)/rtvc demo
 
-# two runs at once, for most of the second only waits for sound; what it hears in real time goes first
+# two at a time, for half of the tests mostly wait for sound; those of one file stay together
 test: system-test lint
-	mkdir -p out
-	nice -n 19 $(BIN)/python -m pytest $(TIMELESS) > out/timeless.txt 2>&1 & timeless=$$!; \
-	$(BIN)/python -m pytest $(TIMELESS:%=--ignore=%); code=$$?; \
-	wait $$timeless || code=1; cat out/timeless.txt; exit $$code
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -3,7 +3,8 @@ time.
 
 A causal convolution, eight ConvNeXt blocks, a norm and one linear head. The timbre vector scales and shifts what every
 norm gives out (FiLM), by how far it is from the timbre of `home`, the voice of the TTS whose decoder this one grew
-from: there nothing is moved. The parts are those of hibari-tts: `rtvc.kernels.parts_synthesis` turns them into sound.
+from: there nothing is moved. A voice may bring movements of its own besides, which were fitted to it. The parts are
+those of hibari-tts: `rtvc.kernels.parts_synthesis` turns them into sound.
 
 A frame's input, INPUTS numbers:
 - what it is taken for: the likeliest code, log(f0_hz + 1) / 5, energy / 5 (as the TTS's own decoder takes them);
@@ -37,6 +38,7 @@ BLOCKS = 8
 TAPS = 7
 TIMBRE = 128
 BINS = 601
+FILMS = (BLOCKS + 1) * 2 * WIDTH  # how a voice moves every norm: scale less 1 and shift of each channel
 PARTS = 5  # log harmonic magnitude, its phase before pi tanh, log noise magnitude, free magnitude (log), free phase
 AHEAD = 1
 
@@ -62,6 +64,11 @@ class Block(nn.Module):
         return x + self.gamma * self.pw2(F.gelu(self.pw1(y)))
 
 
+def per_norm(film: Tensor) -> tuple[Tensor, ...]:
+    """Return film [b, FILMS] for each norm, [b, 2, WIDTH] each."""
+    return film.view(-1, BLOCKS + 1, 2, WIDTH).unbind(1)
+
+
 def moved(x: Tensor, film: Tensor) -> Tensor:
     """Return x [b, t, w] scaled and shifted by film [b, 2, w]."""
     return x * (1.0 + film[:, :1]) + film[:, 1:]
@@ -78,7 +85,7 @@ class Generator(nn.Module):
         self.dec = nn.ModuleList(Block() for _ in range(BLOCKS))
         self.dec_norm = nn.LayerNorm(WIDTH, eps=1e-6)
         self.head = nn.Linear(WIDTH, PARTS * BINS)
-        self.film = nn.Linear(TIMBRE, (BLOCKS + 1) * 2 * WIDTH, bias=False)
+        self.film = nn.Linear(TIMBRE, FILMS, bias=False)
         self.register_buffer("home", torch.zeros(TIMBRE))
         nn.init.zeros_(self.film.weight)
 
@@ -87,23 +94,23 @@ class Generator(nn.Module):
         shapes = [INPUTS] + [WIDTH] * BLOCKS
         return [torch.zeros(batch, TAPS - 1, width) for width in shapes]
 
-    def films(self, timbre: Tensor) -> tuple[Tensor, ...]:
-        """Return how timbre [b, TIMBRE] moves each norm, [b, 2, WIDTH] each."""
-        return self.film(timbre - self.home).view(-1, BLOCKS + 1, 2, WIDTH).unbind(1)
+    def film_of(self, timbre: Tensor) -> Tensor:
+        """Return how timbre [b, TIMBRE] moves the norms, [b, FILMS]."""
+        return self.film(timbre - self.home)
 
-    def hidden(self, x: Tensor, timbre: Tensor, memory: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """x [b, t, INPUTS], timbre [b, TIMBRE] -> hidden [b, t, WIDTH] and the memory after the last frame."""
-        films = self.films(timbre)
+    def hidden(self, x: Tensor, film: Tensor, memory: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """x [b, t, INPUTS], film [b, FILMS] -> hidden [b, t, WIDTH] and the memory after the last frame."""
+        films = per_norm(film)
         after = [torch.cat([memory[0], x], dim=1)[:, -(TAPS - 1) :]]
         y = self.dec_in(torch.cat([memory[0], x], dim=1).transpose(1, 2)).transpose(1, 2)
-        for block, past, film in zip(self.dec, memory[1:], films, strict=False):
+        for block, past, move in zip(self.dec, memory[1:], films, strict=False):
             after.append(torch.cat([past, y], dim=1)[:, -(TAPS - 1) :])
-            y = block(y, past, film)
+            y = block(y, past, move)
         return moved(self.dec_norm(y), films[-1]), after
 
     def forward(self, x: Tensor, timbre: Tensor) -> Tensor:
         """x [b, t, INPUTS], timbre [b, TIMBRE] -> parts [b, t, PARTS * BINS]."""
-        return self.head(self.hidden(x, timbre, self.initial(x.shape[0]))[0])
+        return self.head(self.hidden(x, self.film_of(timbre), self.initial(x.shape[0]))[0])
 
 
 def fold_causal(weight: Tensor) -> Tensor:

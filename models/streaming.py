@@ -134,14 +134,14 @@ class GeneratorStep(nn.Module):
         super().__init__()
         self.generator = whole
 
-    def forward(self, x: Tensor, timbre: Tensor, memory_in: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, film: Tensor, memory_in: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Take one frame.
 
-        x [1, 1, INPUTS], timbre [1, TIMBRE], memory_in [1, MEMORY, INPUTS], memory [BLOCKS, MEMORY, WIDTH] -> parts
-        [1, 1, PARTS * BINS] and both memories after it.
+        x [1, 1, INPUTS], film [1, FILMS], memory_in [1, MEMORY, INPUTS], memory [BLOCKS, MEMORY, WIDTH] -> parts
+        [1, 1, PARTS * BINS] and both memories after it. How a voice moves the norms is no part of the graph.
         """
         g = self.generator
-        films = g.films(timbre)
+        films = generator.per_norm(film)
         seen = torch.cat([memory_in, x], dim=1)
         y = self._taps(seen, g.dec_in)
         after = []

@@ -1,6 +1,7 @@
 """The networks of the neural voice in onnxruntime, one frame at a time, with bound buffers.
 
-Three graphs (see `models/streaming.py`): the encoder every 20 ms, heads and decoder every 12.5 ms. All inputs and
+Three graphs (see `models/streaming.py`): the encoder every 20 ms, heads and decoder every 12.5 ms. How a voice moves
+the decoder's norms (its film) is reckoned outside them, once for each voice. All inputs and
 outputs are NumPy arrays made once and bound once; what attention remembers is a ring that the graph reads in place.
 Sessions use one thread and never spin. Which provider runs them is not believed but measured: see `choose_provider`.
 """
@@ -23,7 +24,9 @@ CONTENT = 128
 LATER_FRAMES = 4
 FRAME_UNITS, DECODER_UNITS, WAIT_UNIT_MS = 8, 5, 2.5
 NOT_THERE = -1e9
-FORMAT = 2
+FORMAT = 3
+TIMBRE = 128
+FILM_FILE = "film.npy"
 OPERATING_POINTS = ("fast", "clear")
 CPU = "CPUExecutionProvider"
 PREFERRED = ("CUDAExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider")
@@ -122,6 +125,7 @@ class Network:
             _Step(folder / names[name], provider) for name in ("encoder", point, "decoder")
         )
         self.provider = self._encoder.provider
+        self._film_matrix = _read_film(folder / FILM_FILE)
         try:
             self._bind()
         except KeyError as error:
@@ -143,7 +147,8 @@ class Network:
         self.content: Floats = head["content"][0, 0]
         self._also = head["also"]
         self.hears_later = len(self._also) > 1
-        self._x, self.timbre = decoder["x"][0, 0], decoder["timbre"][0]
+        self._x = decoder["x"][0, 0]
+        self.film: Floats = decoder["film"][0]
         self._decoder_carried = [
             (decoder["memory_in"], decoder["memory_in_out"]),
             (decoder["memory"], decoder["memory_out"]),
@@ -151,14 +156,18 @@ class Network:
         self.parts: Floats = decoder["parts"][0, 0]
 
     def reset(self) -> None:
-        """Forget all sound; the timbre stays."""
-        timbre = self.timbre.copy()
+        """Forget all sound; the film stays."""
+        film = self.film.copy()
         for step in (self._encoder, self._head, self._decoder):
             for array in step.arrays.values():
                 array.fill(0)
-        self.timbre[:] = timbre
+        self.film[:] = film
         self._unborn.fill(NOT_THERE)
         self._frames = 0
+
+    def film_of(self, timbre: Floats) -> Floats:
+        """Return how a timbre (float32[TIMBRE]) moves the decoder's norms: float32[FILMS], to be put into `film`."""
+        return timbre @ self._film_matrix[:-1] + self._film_matrix[-1]
 
     def encode(self) -> None:
         """Take the two mel rows in `mel` as one encoder frame of 20 ms."""
@@ -187,7 +196,7 @@ class Network:
         return float(self._also[later, 1]) > 0.0
 
     def decode(self, f0_hz: float, later_hz: float = 0.0) -> None:
-        """Turn `content`, the F0 of the frame and the later one, and their energies into `parts` under `timbre`.
+        """Turn `content`, the F0 of the frame and the later one, and their energies into `parts` under `film`.
 
         parts is float32[5 * 601]. later_hz is of no account where nothing later is heard.
         """
@@ -201,6 +210,17 @@ class Network:
         self._decoder.run()
         for into, new in self._decoder_carried:
             into[...] = new
+
+
+def _read_film(path: Path) -> Floats:
+    """Return float32[TIMBRE + 1, FILMS]. Raises NetworkError."""
+    try:
+        matrix = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise NetworkError(f"{path}: cannot be read; install rtvc again ({error})") from None
+    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or len(matrix) != TIMBRE + 1:
+        raise NetworkError(f"{path}: is not this program's; install rtvc again")
+    return matrix.astype(np.float32)
 
 
 def choose_provider(point: str = "clear", precision: str = "int8", folder: Path | None = None) -> Choice:

@@ -15,7 +15,7 @@ Delay: the decimator's, the wait, AHEAD frames, the lead of the synthesis window
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log
+from math import exp, isnan, log, nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,8 @@ class NeuralVoice:
         """Timbres are the voices that voice.timbre and voice.second number."""
         self._network = network
         self._timbres = timbres
+        self._films = np.array([network.film_of(timbre.vector) for timbre in timbres])
+        self._wanted_film, self._step = (np.zeros_like(self._films[0]) for _ in range(2))
         self._wait = round(network.wait_ms * RATE_HZ / 1000.0)
         self._low = np.zeros(TICK_FRAMES, np.float32)
         self._rows = np.zeros((2, MEL_BANDS), np.float32)
@@ -93,7 +95,7 @@ class NeuralVoice:
         self._mel_rows = 0
         self._mode, self._semitones, self._target_hz = MODE_SHIFT, 0.0, 0.0
         self._intonation, self._formant = 1.0, 1.0
-        self._wanted: Timbre | None = None
+        self._log_wanted = nan  # until a voice is chosen
         self._chosen = (-1, -1, 0.0)
         self._last_hz = [self._pitch.centre_hz()] * 2  # of the next frame and of the later one
         self.own_hz = 0.0
@@ -121,13 +123,15 @@ class NeuralVoice:
         if (first, second, share) == self._chosen:
             return
         self._chosen = (first, second, share)
-        wanted = self._timbres[first]
-        if share > 0.0:
-            wanted = wanted.blended(self._timbres[second], share)
-        if self._wanted is None:  # nothing has been said yet: begin there
-            self._network.timbre[:] = wanted.vector
-            self._log_home = log(wanted.home_hz)
-        self._wanted = wanted
+        np.subtract(self._films[second], self._films[first], out=self._wanted_film)
+        self._wanted_film *= share
+        self._wanted_film += self._films[first]
+        begin = isnan(self._log_wanted)
+        homes = self._timbres[first].home_hz, self._timbres[second].home_hz
+        self._log_wanted = (1.0 - share) * log(homes[0]) + share * log(homes[1])
+        if begin:  # nothing has been said yet
+            self._network.film[:] = self._wanted_film
+            self._log_home = self._log_wanted
 
     def process(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
         """Convert x into y, both float32[n] with n <= TICK_FRAMES, delay_frames later."""
@@ -182,10 +186,12 @@ class NeuralVoice:
         units = DECODER_UNITS * self._next + round(self._wait / RATE_HZ * 1000.0 / WAIT_UNIT_MS)
         network = self._network
         network.listen(units % FRAME_UNITS)
-        if self._wanted is None:
+        if isnan(self._log_wanted):
             raise RuntimeError("tick must be called before sound")
-        network.timbre += GLIDE * (self._wanted.vector - network.timbre)
-        self._log_home += GLIDE * (log(self._wanted.home_hz) - self._log_home)
+        np.subtract(self._wanted_film, network.film, out=self._step)
+        self._step *= GLIDE
+        network.film += self._step
+        self._log_home += GLIDE * (self._log_wanted - self._log_home)
         wanted_hz = self._wanted_hz(0)
         later_hz = self._wanted_hz(1) if network.hears_later else 0.0
         network.decode(max(wanted_hz, UNVOICED_HZ), max(later_hz, UNVOICED_HZ))

@@ -1,11 +1,10 @@
 """The neural voices that come with the program: points in the decoder's timbre space and their home pitch.
 
-The space is continuous, so a mixture of two points is a voice too; pitches mix in octaves.
+The space is continuous, so a mixture of points is a voice too; pitches mix in octaves.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +20,6 @@ class Timbre:
 
     vector: NDArray[np.float32]
     home_hz: float
-
-    def blended(self, other: Timbre, share: float) -> Timbre:
-        """Return the voice that is `share` (0..1) of other and the rest of this one."""
-        vector = ((1.0 - share) * self.vector + share * other.vector).astype(np.float32)
-        return Timbre(vector, math.exp((1.0 - share) * math.log(self.home_hz) + share * math.log(other.home_hz)))
 
 
 def built_in_timbres() -> list[Timbre]:

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rtvc.engine.network import FORMAT, OPERATING_POINTS
+from rtvc.engine.network import FILM_FILE, FORMAT, OPERATING_POINTS
 from rtvc.models.encoder import MEL_BANDS, POSITIONS, WAIT_MS, ContentEncoder
-from rtvc.models.generator import BLOCKS, CONTENT, INPUTS, TIMBRE, WIDTH, Generator
+from rtvc.models.generator import BLOCKS, CONTENT, FILMS, INPUTS, WIDTH, Generator
 from rtvc.models.streaming import MEMORY, PAST, EncoderStep, GeneratorStep, PointStep
 
 OPSET = 17
@@ -54,7 +54,7 @@ def graphs(content: ContentEncoder, generator: Generator, codebook: NDArray[np.f
             GeneratorStep(generator),
             {
                 "x": torch.zeros(1, 1, INPUTS),
-                "timbre": torch.zeros(1, TIMBRE),
+                "film": torch.zeros(1, FILMS),
                 "memory_in": torch.zeros(1, MEMORY, INPUTS),
                 "memory": torch.zeros(BLOCKS, MEMORY, WIDTH),
             },
@@ -84,6 +84,7 @@ def export(
 ) -> dict[str, float]:
     """Write all graphs in both precisions and network.json (with card's entries) into folder.
 
+    What a timbre does to the decoder's norms goes into FILM_FILE: float16[TIMBRE + 1, FILMS], see `film_matrix`.
     Return the largest difference between onnxruntime and PyTorch of each file, on random input.
     """
     if codebook.shape[1] != CONTENT:
@@ -99,6 +100,7 @@ def export(
         _quantise(exact, small)
         for path in (exact, small):
             differences[path.name] = difference(graph, path)
+    np.save(folder / FILM_FILE, film_matrix(generator).astype(np.float16))
     about = {
         "format": FORMAT,
         "wait_ms": {name: WAIT_MS[name] for name in OPERATING_POINTS},
@@ -108,6 +110,13 @@ def export(
     }
     (folder / "network.json").write_text(json.dumps(about | card, indent=1) + "\n", "utf-8")
     return differences
+
+
+def film_matrix(generator: Generator) -> NDArray[np.float32]:
+    """Return what makes a film of a timbre with a 1 at its end: float32[TIMBRE + 1, FILMS]."""
+    with torch.no_grad():
+        slope = generator.film.weight.T
+        return torch.cat([slope, -generator.home[None] @ slope]).numpy()
 
 
 def _write(graph: Graph, path: Path) -> None:

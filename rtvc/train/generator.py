@@ -99,7 +99,7 @@ class Distillation:
         x, target = (torch.tensor(np.stack(part)) for part in zip(*pairs, strict=True))
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._plan.half_precision):
             home = self._generator.home.expand(len(x), -1)
-            hidden, _ = self._generator.hidden(x, home, self._generator.initial(len(x)))
+            hidden, _ = self._generator.hidden(x, self._generator.film_of(home), self._generator.initial(len(x)))
         return {"loss/relative error": relative_error(hidden.float(), target)}
 
     def _pair(self, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -29,10 +29,11 @@ def generator() -> Generator:
 def test_steps_give_the_frames_of_the_whole(generator: Generator) -> None:
     torch.manual_seed(1)
     x, timbre = torch.randn(1, 40, INPUTS), torch.randn(1, TIMBRE)
+    film = generator.film_of(timbre)
     step, frames = GeneratorStep(generator), []
     memory_in, memory = torch.zeros(1, MEMORY, INPUTS), torch.zeros(BLOCKS, MEMORY, WIDTH)
     for j in range(40):
-        parts, memory_in, memory = step(x[:, j : j + 1], timbre, memory_in, memory)
+        parts, memory_in, memory = step(x[:, j : j + 1], film, memory_in, memory)
         frames.append(parts)
     assert float((torch.cat(frames, dim=1) - generator(x, timbre)).abs().max()) < 1e-4
 
@@ -40,12 +41,12 @@ def test_steps_give_the_frames_of_the_whole(generator: Generator) -> None:
 @pytest.mark.parametrize("size", [1, 5, 17])
 def test_chunks_of_any_size_give_the_hidden_frames_of_the_whole(generator: Generator, size: int) -> None:
     x = torch.randn(2, 40, INPUTS, generator=torch.Generator().manual_seed(2))
-    timbre = torch.randn(2, TIMBRE, generator=torch.Generator().manual_seed(8))
+    film = generator.film_of(torch.randn(2, TIMBRE, generator=torch.Generator().manual_seed(8)))
     memory, chunks = generator.initial(2), []
     for start in range(0, 40, size):
-        hidden, memory = generator.hidden(x[:, start : start + size], timbre, memory)
+        hidden, memory = generator.hidden(x[:, start : start + size], film, memory)
         chunks.append(hidden)
-    whole, _ = generator.hidden(x, timbre, generator.initial(2))
+    whole, _ = generator.hidden(x, film, generator.initial(2))
     assert float((torch.cat(chunks, dim=1) - whole).abs().max()) < 1e-4
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rtvc.engine.network import Network, NetworkError
+from rtvc.engine.network import FILM_FILE, Network, NetworkError
 from rtvc.models.encoder import CODES, MEL_BANDS, WAIT_MS, ContentEncoder, EncoderShape, newest_frame, phase
 from rtvc.models.generator import CONTENT, LATER_FRAMES, Generator
 from rtvc.train.export import export
@@ -68,7 +68,7 @@ def test_the_engine_streams_what_pytorch_says_of_the_whole(exported: Exported, p
     network = Network(point, "fp32", exported.folder)
     for _ in range(2):  # the second time after a reset, which has to be complete
         network.reset()
-        network.timbre[:] = timbre[0].numpy()
+        network.film[:] = network.film_of(timbre[0].numpy())
         heard = 0
         for j in range(n):
             while heard <= int(newest_frame(torch.tensor(j), WAIT_MS[point])):
@@ -116,6 +116,14 @@ def test_a_missing_file_or_card_is_refused(exported: Exported, tmp_path: Path) -
     (tmp_path / "gone" / "clear.fp32.onnx").unlink()
     with pytest.raises(NetworkError, match=r"clear\.fp32\.onnx"):
         Network("clear", "fp32", tmp_path / "gone")
+
+
+def test_a_film_that_is_cut_short_or_foreign_is_refused(exported: Exported, tmp_path: Path) -> None:
+    whole = (exported.folder / FILM_FILE).read_bytes()
+    for k, data in enumerate((whole[: len(whole) // 2], b"", np.random.default_rng(0).bytes(5000))):
+        folder = damaged(exported, tmp_path / str(k), FILM_FILE, data)
+        with pytest.raises(NetworkError, match=r"film\.npy"):
+            Network("fast", "fp32", folder)
 
 
 def test_a_codebook_of_another_width_is_refused(exported: Exported, tmp_path: Path) -> None:

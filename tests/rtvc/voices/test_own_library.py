@@ -108,9 +108,9 @@ def test_a_consent_record_must_be_whole(fields: dict[str, object]) -> None:
 def test_a_blend_is_the_mean_and_keeps_its_lineage(library: Library) -> None:
     built_in = dict(zip(TIMBRES, built_in_timbres(), strict=True))
     mix = blend(library, "mix", {"heart": 3.0, "puck": 1.0})
-    both = built_in["heart"].blended(built_in["puck"], 0.25)
-    assert np.allclose(mix.timbre, both.vector, atol=1e-6)
-    assert mix.home_hz == pytest.approx(both.home_hz)
+    heart, puck = built_in["heart"], built_in["puck"]
+    assert np.allclose(mix.timbre, 0.75 * heart.vector + 0.25 * puck.vector, atol=1e-6)
+    assert mix.home_hz == pytest.approx(heart.home_hz**0.75 * puck.home_hz**0.25)
     assert mix.lineage == (Part("heart", 0.75), Part("puck", 0.25))
     again = blend(library, "again", {"mix": 1.0, "emma": 1.0})
     assert again.lineage == (Part("heart", 0.375), Part("puck", 0.125), Part("emma", 0.5))
