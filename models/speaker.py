@@ -28,6 +28,7 @@ class SpeakerEncoder(nn.Module):
 
     timbre_mean: Tensor
     timbre_scale: Tensor
+    same_speaker: Tensor
 
     def __init__(self, width: int = 512) -> None:
         """width: of the network that regresses the timbre."""
@@ -41,6 +42,7 @@ class SpeakerEncoder(nn.Module):
         self.out = nn.Linear(width, TIMBRE)
         self.register_buffer("timbre_mean", torch.zeros(TIMBRE))
         self.register_buffer("timbre_scale", torch.ones(TIMBRE))
+        self.register_buffer("same_speaker", torch.tensor(0.75))  # likeness from which on two voices count as one
 
     def heard(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """mel [pieces, PIECE_ROWS, BANDS] -> embedding [pieces, EMBEDDING] of length 1, pooled [pieces, POOLED]."""

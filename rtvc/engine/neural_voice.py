@@ -60,7 +60,7 @@ class NeuralVoice:
         """Timbres are the voices that voice.timbre and voice.second number."""
         self._network = network
         self._timbres = timbres
-        self._films = np.array([network.film_of(timbre.vector) for timbre in timbres])
+        self._films = np.array([_film(network, timbre) for timbre in timbres])
         self._wanted_film, self._step = (np.zeros_like(self._films[0]) for _ in range(2))
         self._wait = round(network.wait_ms * RATE_HZ / 1000.0)
         self._low = np.zeros(TICK_FRAMES, np.float32)
@@ -201,3 +201,9 @@ class NeuralVoice:
         n = resample(self._up, self._sound, self._up_sound)
         ring_push(self._queue, self._queued, self._up_sound[:n])
         self._next += 1
+
+
+def _film(network: Network, timbre: Timbre) -> NDArray[np.float32]:
+    """Return how a voice moves the decoder's norms, float32[FILMS]."""
+    film = network.film_of(timbre.vector)
+    return film if timbre.personal is None else film + timbre.personal

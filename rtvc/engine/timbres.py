@@ -16,10 +16,14 @@ from .params import TIMBRES
 
 @dataclass(frozen=True)
 class Timbre:
-    """One voice: vector float32[128], home_hz the median F0 of its speech."""
+    """One voice: vector float32[128], home_hz the median F0 of its speech.
+
+    personal: float32[FILMS] or None, what was fitted to the voice beyond what its vector does (`Network.film`).
+    """
 
     vector: NDArray[np.float32]
     home_hz: float
+    personal: NDArray[np.float32] | None = None
 
 
 def built_in_timbres() -> list[Timbre]:

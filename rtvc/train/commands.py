@@ -300,6 +300,28 @@ def _trained(folder: Path, means: dict[str, float]) -> int:
     return 0
 
 
+# rtvc train speaker
+
+
+def _speaker_arguments(parser: argparse.ArgumentParser) -> None:
+    _run_arguments(parser)
+    parser.add_argument(
+        "--init", type=Path, required=True, metavar="FILE", help="Resemblyzer's pretrained.pt, or a checkpoint of ours"
+    )
+
+
+def _speaker(args: argparse.Namespace) -> int:
+    import dataclasses
+
+    from .speaker import SpeakerPlan, train_speaker
+
+    _compute(args)
+    plan = SpeakerPlan(seed=args.seed)
+    schedule = dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps)
+    plan = dataclasses.replace(plan, schedule=schedule, batch=args.batch or plan.batch)
+    return _trained(args.run_folder, train_speaker(args.set, args.run_folder, plan, args.init))
+
+
 # rtvc train export, rtvc train card
 
 
@@ -307,6 +329,7 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the weights")
     parser.add_argument("--encoder", type=Path, required=True, metavar="FILE", help="checkpoint of the encoder")
     parser.add_argument("--generator", type=Path, required=True, metavar="FILE", help="checkpoint of the decoder")
+    parser.add_argument("--speaker", type=Path, required=True, metavar="FILE", help="checkpoint of the speaker encoder")
     parser.add_argument("--set", type=Path, required=True, metavar="SET", help="that they were trained on")
     parser.add_argument("--kokoro-voices", type=Path, required=True, metavar="FOLDER", help="for the voices' timbres")
     parser.add_argument("--voices", default=VOICES, metavar="LIST", help="OURS=THEIRS,...: voices to ship (the eight)")
@@ -317,20 +340,23 @@ def _export(args: argparse.Namespace) -> int:
 
     from rtvc.models.encoder import ContentEncoder
     from rtvc.models.generator import Generator
+    from rtvc.models.speaker import SpeakerEncoder
 
     from .dataset import TrainingSet, write_json
-    from .export import export
+    from .export import SPEAKER_FILE, export, export_speaker
     from .loop import load_weights
     from .timbres import Timbres, shipped_voices
 
-    data, content, generator = TrainingSet(args.set), ContentEncoder(), Generator()
+    data, content, generator, speaker = TrainingSet(args.set), ContentEncoder(), Generator(), SpeakerEncoder()
     load_weights(content, args.encoder)
     load_weights(generator, args.generator)
+    load_weights(speaker, args.speaker)
     pairs = [entry.partition("=") for entry in args.voices.split(",") if entry]
     voices = shipped_voices(data, Timbres(args.kokoro_voices), {ours: theirs or ours for ours, _, theirs in pairs})
     training = {"encoder": _history(args.encoder), "decoder": _history(args.generator)}
     card = {"voices": voices, "training": training}
     differences = export(args.out, content, generator, np.array(data.codebook), card)
+    differences[SPEAKER_FILE] = export_speaker(args.out, speaker)
     path = args.out / "network.json"
     about = json.loads(path.read_text("utf-8"))
     sizes = {name: (args.out / name).stat().st_size / 1e6 for name in differences}
@@ -405,10 +431,16 @@ STEPS = {
         _generator_arguments,
         _generator,
     ),
+    "speaker": Step(
+        "train the speaker encoder to tell a voice's timbre from speech",
+        "  rtvc train speaker set runs/speaker --init resemblyzer/pretrained.pt",
+        _speaker_arguments,
+        _speaker,
+    ),
     "export": Step(
         "write trained networks as the ONNX files that the engine runs, checked against PyTorch",
         "  rtvc train export models/weights --set set --kokoro-voices voices"
-        " --encoder runs/encoder/last.pt --generator runs/voices/last.pt",
+        " --encoder runs/encoder/last.pt --generator runs/voices/last.pt --speaker runs/speaker/last.pt",
         _export_arguments,
         _export,
     ),

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from rtvc.engine.network import FILM_FILE, FORMAT, OPERATING_POINTS
 from rtvc.models.encoder import MEL_BANDS, POSITIONS, WAIT_MS, ContentEncoder
 from rtvc.models.generator import BLOCKS, CONTENT, FILMS, INPUTS, WIDTH, Generator
+from rtvc.models.speaker import BANDS, PIECE_ROWS, SpeakerEncoder
 from rtvc.models.streaming import MEMORY, PAST, EncoderStep, GeneratorStep, PointStep
 
 OPSET = 17
 BLOCK = 64
+SPEAKER_FILE = "speaker.onnx"
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,22 @@ def export(
     return differences
 
 
+def export_speaker(folder: Path, network: SpeakerEncoder) -> float:
+    """Write the speaker encoder beside the networks in folder and into their network.json.
+
+    Return the largest difference between onnxruntime and PyTorch on random input.
+    """
+    network = network.eval()
+    graph = Graph(network, {"mel": torch.rand(3, PIECE_ROWS, BANDS)}, ("embedding", "timbre"))
+    path = folder / SPEAKER_FILE
+    _write(graph, path, {"mel": {0: "pieces"}})
+    card = folder / "network.json"
+    about = json.loads(card.read_text("utf-8"))
+    about["speaker"] = {"file": SPEAKER_FILE, "same_speaker": round(float(network.same_speaker), 4)}
+    card.write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+    return difference(graph, path)
+
+
 def film_matrix(generator: Generator) -> NDArray[np.float32]:
     """Return what makes a film of a timbre with a 1 at its end: float32[TIMBRE + 1, FILMS]."""
     with torch.no_grad():
@@ -119,7 +137,7 @@ def film_matrix(generator: Generator) -> NDArray[np.float32]:
         return torch.cat([slope, -generator.home[None] @ slope]).numpy()
 
 
-def _write(graph: Graph, path: Path) -> None:
+def _write(graph: Graph, path: Path, axes: dict[str, dict[int, str]] | None = None) -> None:
     import warnings
 
     with warnings.catch_warnings(), torch.no_grad():
@@ -131,6 +149,7 @@ def _write(graph: Graph, path: Path) -> None:
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
             opset_version=OPSET,
+            dynamic_axes=axes,
             dynamo=False,
         )
 

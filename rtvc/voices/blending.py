@@ -1,4 +1,7 @@
-"""New voices from others: the weighted mean of timbres, home pitches mixed in octaves. The lineage is kept."""
+"""New voices from others: the weighted mean of timbres and of what was fitted to them, home pitches mixed in octaves.
+
+The lineage is kept.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from rtvc.engine.timbres import Timbre, built_in_timbres
 from .consent import Consent
 from .errors import VoiceError
 from .library import Library, today
-from .profile import PARTS_MAX, Part, Profile, check_voice_name, new_id
+from .profile import PARTS_MAX, Part, Profile, check_voice_name, new_id, timbre_of
 
 WEIGHT_MAX = 1000.0
 SYNTHETIC_LICENCE = "Apache-2.0"
@@ -50,7 +53,7 @@ def blend(library: Library, name: str, weights: Mapping[str, float], doc: str = 
             for origin in own.lineage:
                 add(origin.name, "", built_in[origin.name], origin.share * weight / total)
             continue
-        add(part, own.id, Timbre(own.timbre, own.home_hz), weight / total)
+        add(part, own.id, timbre_of(own), weight / total)
         consents |= {consent.id: consent for consent in own.consents}
     lineage = tuple(Part(part, share, part_id) for (part, part_id), share in shares.items())
     mean = _mean(lineage, list(timbres.values()))
@@ -59,6 +62,7 @@ def blend(library: Library, name: str, weights: Mapping[str, float], doc: str = 
         name=name,
         timbre=mean.vector,
         home_hz=mean.home_hz,
+        personal=mean.personal,
         made=today(),
         lineage=lineage,
         consents=tuple(consents.values()),
@@ -87,4 +91,6 @@ def _mean(lineage: Sequence[Part], timbres: Sequence[Timbre]) -> Timbre:
     shares = np.array([part.share for part in lineage])
     vector = shares @ np.array([timbre.vector for timbre in timbres], np.float64)
     home_hz = math.exp(shares @ np.log([timbre.home_hz for timbre in timbres]))
-    return Timbre(vector.astype(np.float32), home_hz)
+    parts = zip(shares, timbres, strict=True)
+    personal = [share * timbre.personal for share, timbre in parts if timbre.personal is not None]
+    return Timbre(vector.astype(np.float32), home_hz, np.sum(personal, axis=0, dtype=np.float32) if personal else None)

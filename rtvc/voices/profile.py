@@ -19,18 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.engine.params import TIMBRES
+from rtvc.engine.timbres import Timbre
 
 from .consent import Consent
 from .errors import VoiceError
 
-FORMAT = 1
+FORMAT = 2
 TIMBRE_UNITS = 128
+EMBEDDING_UNITS = 256
+FILM_UNITS = 4608
+FILM_MAX = 8.0  # what was fitted to voices stays below 1
 TIMBRE_MAX = 32.0  # built-in voices stay below 2.2
 HOME_HZ = (40.0, 1000.0)
 TEXT_MAX = 500
 PARTS_MAX = 16
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}  # from format N to N + 1
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: lambda fields: fields | {"personal": b"", "embedding": b""},
+}  # from format N to N + 1
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
@@ -49,6 +55,8 @@ class Profile:
     """One voice. Raises VoiceError if a field cannot stand.
 
     id: 32 random hex digits, the same in every copy. timbre: float32[128], a point in the decoder's timbre space.
+    personal: float32[4608], what was fitted to the voice beyond that (`rtvc.engine.timbres`), or None. embedding:
+    float32[256] of length 1, what the speaker encoder hears in its speech, or None where it has none of its own.
     home_hz: the median F0 of its speech. statistics: named figures of its speech (F0 range, tempo, loudness), units in
     the names. lineage: what it was blended of, empty for a voice enrolled from speech. made: the day it was made.
     """
@@ -61,6 +69,8 @@ class Profile:
     statistics: Mapping[str, float] = field(default_factory=dict)
     lineage: tuple[Part, ...] = ()
     consents: tuple[Consent, ...] = ()
+    personal: NDArray[np.float32] | None = None
+    embedding: NDArray[np.float32] | None = None
     doc: str = ""
     licence: str = ""
     source: str = ""
@@ -74,6 +84,11 @@ class Profile:
             raise VoiceError(f"voice {self.name}: its timbre is {shape}; it must be float32[{TIMBRE_UNITS}]")
         if not np.all(np.abs(self.timbre) <= TIMBRE_MAX):  # false for NaN too
             raise VoiceError(f"voice {self.name}: its timbre holds values outside -{TIMBRE_MAX:g}..{TIMBRE_MAX:g}")
+        for name, value, units, most in (
+            ("personal", self.personal, FILM_UNITS, FILM_MAX), ("embedding", self.embedding, EMBEDDING_UNITS, 1.01),
+        ):  # fmt: skip
+            if value is not None and not (value.shape == (units,) and np.all(np.abs(value) <= most)):
+                raise VoiceError(f"voice {self.name}: {name} must be float32[{units}] within -{most:g}..{most:g}")
         low, high = HOME_HZ
         if not low <= self.home_hz <= high:
             raise VoiceError(f"voice {self.name}: home_hz = {self.home_hz:g}: must lie in {low:g}..{high:g}")
@@ -108,11 +123,18 @@ def check_voice_name(name: str) -> str:
     return name
 
 
+def timbre_of(profile: Profile) -> Timbre:
+    """Return the voice as the engine takes it."""
+    return Timbre(profile.timbre, profile.home_hz, profile.personal)
+
+
 def pack(profile: Profile) -> bytes:
     """Return profile as bytes in the present format."""
     fields = {name: getattr(profile, name) for name in ("id", "name", "home_hz", "doc", "licence", "source")}
     fields |= {"format": FORMAT, "made": profile.made.isoformat(), "statistics": dict(profile.statistics)}
-    fields["timbre"] = profile.timbre.astype("<f4").tobytes()
+    for name in ("timbre", "personal", "embedding"):
+        vector = getattr(profile, name)
+        fields[name] = b"" if vector is None else vector.astype("<f4").tobytes()
     fields["lineage"] = [asdict(part) for part in profile.lineage]
     fields["consents"] = [
         asdict(consent) | {"given": consent.given.isoformat(), "expires": consent.expires.isoformat()}
@@ -131,6 +153,8 @@ def unpack(data: bytes, name: str | None = None) -> Profile:
         for step in range(number, FORMAT):
             fields = MIGRATIONS[step](fields)
         fields["timbre"] = np.frombuffer(fields["timbre"], "<f4").astype(np.float32)
+        for vector in ("personal", "embedding"):
+            fields[vector] = np.frombuffer(fields[vector], "<f4").astype(np.float32) if fields[vector] else None
         fields["made"] = date.fromisoformat(fields["made"])
         fields["statistics"] = {str(name): float(value) for name, value in fields["statistics"].items()}
         fields["lineage"] = tuple(Part(**part) for part in fields["lineage"])

@@ -20,7 +20,7 @@ from rtvc.voices.blending import blend
 from rtvc.voices.cards import built_in_cards, card_of, search
 from rtvc.voices.errors import ConsentError, VoiceError
 from rtvc.voices.library import Library, make_library, open_library
-from rtvc.voices.profile import Part, pack, unpack
+from rtvc.voices.profile import EMBEDDING_UNITS, FILM_UNITS, Part, pack, unpack
 from tests.rtvc.voices.conftest import PASSPHRASE
 from tests.rtvc.voices.people import consent, person
 
@@ -36,15 +36,36 @@ def test_a_profile_comes_back_as_it_was() -> None:
 
 def test_an_older_format_is_brought_up_and_a_newer_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     old = pack(person())
-    monkeypatch.setattr(profiles, "FORMAT", 3)
-    monkeypatch.setitem(profiles.MIGRATIONS, 1, lambda fields: fields | {"doc": fields["doc"] + ", then"})
-    monkeypatch.setitem(profiles.MIGRATIONS, 2, lambda fields: fields | {"doc": fields["doc"] + " now"})
+    monkeypatch.setattr(profiles, "FORMAT", 4)
+    monkeypatch.setitem(profiles.MIGRATIONS, 2, lambda fields: fields | {"doc": fields["doc"] + ", then"})
+    monkeypatch.setitem(profiles.MIGRATIONS, 3, lambda fields: fields | {"doc": fields["doc"] + " now"})
     assert unpack(old).doc == "warm and quick, then now"
     new = pack(person())
-    assert msgpack.unpackb(new)["format"] == 3
-    monkeypatch.setattr(profiles, "FORMAT", 1)
-    with pytest.raises(VoiceError, match="has format 3, this rtvc knows 1 to 1"):
+    assert msgpack.unpackb(new)["format"] == 4
+    monkeypatch.setattr(profiles, "FORMAT", 2)
+    with pytest.raises(VoiceError, match="has format 4, this rtvc knows 1 to 2"):
         unpack(new)
+
+
+def test_a_voice_of_the_first_format_has_nothing_fitted_to_it() -> None:
+    fields = msgpack.unpackb(pack(person())) | {"format": 1}
+    del fields["personal"], fields["embedding"]
+    back = unpack(msgpack.packb(fields))
+    assert back.personal is None and back.embedding is None
+
+
+def test_what_was_fitted_to_a_voice_is_kept_and_goes_into_its_blends(library: Library) -> None:
+    personal = np.random.default_rng(0).normal(0.0, 0.1, FILM_UNITS).astype(np.float32)
+    embedding = np.zeros(EMBEDDING_UNITS, np.float32)
+    embedding[0] = 1.0
+    library.save(person(personal=personal, embedding=embedding))
+    anna = library.find("anna")
+    assert np.array_equal(anna.personal, personal) and np.array_equal(anna.embedding, embedding)
+    mixed = blend(library, "mix", {"anna": 1.0, "heart": 3.0})
+    assert np.allclose(mixed.personal, 0.25 * personal)
+    for wrong in (personal[:-1], np.full(FILM_UNITS, np.nan, np.float32), np.full(FILM_UNITS, 9.0, np.float32)):
+        with pytest.raises(VoiceError, match="personal must be"):
+            person(personal=wrong)
 
 
 @pytest.mark.parametrize("name", ["", "Anna", "a b", "../a", "a/b", "heart", "own", "a" * 41, "-a", "a\n"])
