@@ -200,6 +200,13 @@ class Network:
 
         parts is float32[5 * 601]. later_hz is of no account where nothing later is heard.
         """
+        self.decoder_input(f0_hz, later_hz)
+        self._decoder.run()
+        for into, new in self._decoder_carried:
+            into[...] = new
+
+    def decoder_input(self, f0_hz: float, later_hz: float = 0.0) -> Floats:
+        """Return what the decoder is given of this frame, float32[INPUTS], overwritten by the next."""
         x = self._x
         x[:] = self.content
         x[CONTENT] = np.log(f0_hz + 1.0) / 5.0
@@ -207,9 +214,7 @@ class Network:
         if self.hears_later:
             x[-2] = np.log(later_hz + 1.0) / 5.0
             x[-1] = self.energy(1) / 5.0
-        self._decoder.run()
-        for into, new in self._decoder_carried:
-            into[...] = new
+        return x
 
 
 def _read_film(path: Path) -> Floats:

@@ -36,14 +36,18 @@ def relative_error(value: Tensor, target: Tensor, skip: int = HISTORY) -> Tensor
     return ((value - target)[:, skip:].float() ** 2).mean() / (target.float() ** 2).mean()
 
 
-def spectral_distance(sound: Tensor, target: Tensor) -> Tensor:
+def spectral_distance(sound: Tensor, target: Tensor, band: float = 0.5) -> Tensor:
     """Return how far the spectra of sounds [b, n] at 24 kHz are apart, mean over RESOLUTIONS: log magnitudes (nepers,
-    -60 dB of a cut's loudest counting as silence) and spectral convergence.
+    -60 dB of a cut's loudest counting as silence) and spectral convergence. band: up to this share of the rate.
     """
     found = []
     for frames in RESOLUTIONS:
         window = torch.hann_window(frames, device=sound.device)
-        a, b = (torch.stft(x, frames, frames // 4, window=window, return_complex=True).abs() for x in (sound, target))
+        bins = int(band * frames) + 1
+        a, b = (
+            torch.stft(x, frames, frames // 4, window=window, return_complex=True)[:, :bins].abs()
+            for x in (sound, target)
+        )
         floor = 1e-3 * b.amax((1, 2), keepdim=True) + 1e-4
         logs = (torch.log(a + floor) - torch.log(b + floor)).abs().mean()
         convergence = (a - b).square().sum((1, 2)).sqrt() / b.square().sum((1, 2)).sqrt().clamp_min(1e-3)

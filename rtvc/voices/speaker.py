@@ -74,7 +74,7 @@ class Speaker:
 
 
 def pieces(speech: Samples, rate_hz: int) -> NDArray[np.float32]:
-    """Return what the encoder is given: float32[pieces, PIECE_ROWS, BANDS]. Raises VoiceError if there is too little."""
+    """Return what the encoder is given: float32[pieces, PIECE_ROWS, BANDS]. Raises VoiceError if that is none."""
     x = without_pauses(at_rate(speech, rate_hz, RATE_HZ))
     if len(x) < LEAST_S * RATE_HZ:
         raise VoiceError(

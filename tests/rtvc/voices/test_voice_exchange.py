@@ -149,7 +149,7 @@ def test_a_gigabyte_is_refused_unread(tmp_path: Path, other: Library) -> None:
         ("doc", "\x1b]0;owned\x07", "lines of at most"),
         ("lineage", [{"name": "heart", "share": 0.1, "id": ""}] * 17, "at most 16 parts"),
         ("consents", [], "no consent record"),
-        ("format", 2, "update rtvc"),
+        ("format", 3, "update rtvc"),
         ("format", "1", "not a voice's profile"),
         ("extra", 1, "not a voice's profile"),
     ],
