@@ -75,17 +75,18 @@ class Fit:
         generator: Generator,
         pairs: Sequence[Pair],
         held_out: Sequence[Pair],
-        start: Fitted,
+        timbre: Samples,
+        personal: Samples,
         band_hz: float,
         plan: FitPlan,
     ) -> None:
-        """start: where to begin, its distance of no account. band_hz: what the recordings hold, at most 12 kHz."""
+        """timbre, personal: where to begin. band_hz: up to where the recordings hold sound, at most 12 kHz."""
         torch.manual_seed(plan.seed)
         self._generator, self._plan, self._band_hz = generator, plan, band_hz
         self._rng = np.random.default_rng(plan.seed)
         self._cuts = [_cut_of(pair) for pair in pairs]
-        self._timbre = torch.tensor(start.timbre)[None].requires_grad_(True)
-        self._personal = torch.tensor(start.personal)[None].requires_grad_(True)
+        self._timbre = torch.tensor(timbre)[None].requires_grad_(True)
+        self._personal = torch.tensor(personal)[None].requires_grad_(True)
         held = list(islice(self._stretches(held_out), HELD_OUT_MAX))
         self._held = [torch.stack(part) for part in zip(*held, strict=True)]
         self._gain = torch.zeros(1)

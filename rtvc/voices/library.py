@@ -2,6 +2,7 @@
 
     library.json     where the key is (see `keys`)
     ID.voice         a profile, sealed; ID is random
+    ID.fit           what an interrupted adaptation had reached, sealed
     revoked          ids of consents that were taken back, sealed; they stay when the voice is erased: no copy returns
     signer           the key that signs exported voices, sealed
     audit.jsonl      what was done (see `audit_chain`), audit.head its sealed end
@@ -29,7 +30,7 @@ from .keys import LibraryKey, forget_key, key_path, make_key, open_key
 from .profile import Profile, check_voice_name, pack, unpack
 from .store import Store, check_private
 
-SUFFIX = ".voice"
+SUFFIX, FIT_SUFFIX = ".voice", ".fit"
 REVOKED, SIGNER = "revoked", "signer"
 
 
@@ -69,7 +70,7 @@ def erase_library(folder: Path) -> int:
     """
     sweep(folder)
     forget_key(folder)  # from here on nothing of the rest can be opened by anybody
-    there = sorted(folder.glob(f"*{SUFFIX}"))
+    there = sorted([*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{FIT_SUFFIX}")])
     there += [path for name in (REVOKED, SIGNER, HEAD, LOG) if (path := folder / name).exists()]
     for path in there:
         erase_file(path)
@@ -183,7 +184,8 @@ class Library:
             for blend in blends if derived else ():
                 self.audit.append("erased", blend.id)
                 self.store.erase(blend.id + SUFFIX)
-            self.store.erase(profile.id + SUFFIX)
+            for suffix in (FIT_SUFFIX, SUFFIX):
+                self.store.erase(profile.id + suffix)
         return blends
 
     def revoked(self) -> frozenset[str]:

@@ -1,0 +1,204 @@
+"""Adapts an enrolled voice to minutes of its speaker's speech, and keeps the result only if it is better.
+
+    recordings -> utterances -> heard by the live networks -> fitted (`rtvc.voices.fitting`) -> judged -> kept or not
+
+Judged on utterances that were held out: the live engine says them again as the voice was and as it is now. Kept if they
+are more like the speaker (the speaker encoder's likeness to all the rest) and no fewer words are understood (a
+recogniser's word error rate against what it hears in the recording itself).
+
+A fit that is interrupted lies in the library, sealed as all else is, and the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgpack
+import numpy as np
+
+from rtvc.engine.engine import Engine
+from rtvc.engine.network import Network
+from rtvc.engine.neural_voice import NeuralVoice
+from rtvc.engine.params import TIMBRES, to_vector
+from rtvc.engine.timbres import Timbre
+from rtvc.engine.voice import ENGINE_RATE_HZ
+
+from .consent_check import Recogniser, word_error
+from .errors import ConsentError, VoiceError
+from .library import FIT_SUFFIX, Library
+from .listening import Listener
+from .profile import FILM_UNITS, Profile, timbre_of
+from .rates import at_rate
+from .recording_check import FRAME_S, SPEECH_DB, Samples
+from .speaker import Speaker
+
+if TYPE_CHECKING:
+    from .fitting import Fitted, Pair
+
+RATE_HZ = 16000
+SPEECH_MIN_S = 30.0
+PIECE_S = (4.0, 9.0)
+SPEECH_SHARE = 0.3
+HELD_OUT = 0.15  # share of the speech
+JUDGED_S = 30.0
+WORSE_WORDS = 0.01  # of word error rate: less is no difference
+BAND = 0.475  # of a recording's rate: what lies above is filter, not voice
+BAND_MAX_HZ = 11_500.0
+LEVEL = 0.05  # rms of what is fitted to
+SOUND_RATE_HZ = 24000
+BLOCK_FRAMES = 480
+
+
+class Score(NamedTuple):
+    """What a voice makes of the held-out speech."""
+
+    likeness: float
+    word_error: float
+
+
+class Adapted(NamedTuple):
+    """The outcome; kept says whether the voice was changed."""
+
+    before: Score
+    after: Score
+    distance_before: float
+    distance_after: float
+    speech_s: float
+    kept: bool
+
+
+def utterances(samples: Samples, rate_hz: int) -> list[Samples]:
+    """Return the recording (float32[n], mono) in pieces PIECE_S long, cut where it is quietest, those with speech."""
+    frame = round(FRAME_S * rate_hz)
+    frames = samples[: len(samples) // frame * frame].reshape(-1, frame)
+    if not len(frames):
+        return []
+    power = np.mean(np.square(frames, dtype=np.float64), axis=1) + 1e-12
+    loud = power > max(float(np.quantile(power, 0.1)), 1e-9) * 10.0 ** (SPEECH_DB / 10.0)
+    shortest, longest = (round(seconds / FRAME_S) for seconds in PIECE_S)
+    smooth = np.convolve(power, np.ones(5), "same")
+    found, begin = [], 0
+    while len(frames) - begin >= shortest:
+        end = begin + shortest + int(np.argmin(smooth[begin + shortest : begin + longest + 1], axis=0))
+        if loud[begin:end].mean() > SPEECH_SHARE:
+            found.append(samples[begin * frame : end * frame])
+        begin = end
+    return found
+
+
+def adapt(
+    library: Library,
+    name: str,
+    recordings: Sequence[tuple[Samples, int]],
+    recogniser: Recogniser,
+    speaker: Speaker,
+    told: Callable[[float, str], None],
+) -> Adapted:
+    """Fit the voice `name` to recordings (samples float32[n] mono, rate in Hz) of its speaker.
+
+    told(share done, what) hears of the progress. Raises VoiceError if the voice is a blend, the recordings are too
+    short or are not its speaker's, TrainingError if PyTorch is missing. KeyboardInterrupt leaves the voice as it was.
+    """
+    profile = library.find(name)
+    if refusal := library.refusal(profile):
+        raise ConsentError(refusal)
+    if profile.embedding is None:
+        raise VoiceError(f"voice {name!r} is a blend; adapt a voice that was enrolled from speech")
+    said = [(part, rate_hz) for samples, rate_hz in recordings for part in utterances(samples, rate_hz)]
+    speech_s = sum(len(part) / rate_hz for part, rate_hz in said)
+    if speech_s < SPEECH_MIN_S:
+        raise VoiceError(f"{speech_s:.0f} s of speech are too little to adapt to; record {SPEECH_MIN_S:g} s or more")
+    for samples, rate_hz in recordings:
+        likeness = float(speaker.embed(samples, rate_hz) @ profile.embedding)
+        if likeness < speaker.same_speaker:
+            raise VoiceError(
+                f"a recording is not spoken by {name!r} (likeness {likeness:.2f}, at least "
+                f"{speaker.same_speaker:.2f}); give only recordings of that speaker"
+            )
+    held_out, rest = _split(said)
+    fitted, first = _fitted(library, profile, rest, held_out, told)
+    told(0.9, "judging")
+    judged = _joined([at_rate(part, rate_hz, RATE_HZ) for part, rate_hz in held_out])[: round(JUDGED_S * RATE_HZ)]
+    words = recogniser.words(judged, RATE_HZ)
+    network = Network("clear")
+    adapted = dataclasses.replace(profile, timbre=fitted.timbre, personal=fitted.personal)
+    scores = []
+    for voice in (profile, adapted):
+        again = spoken_as(network, timbre_of(voice), judged)
+        error = word_error(words, recogniser.words(again, ENGINE_RATE_HZ))
+        scores.append(Score(float(speaker.embed(again, ENGINE_RATE_HZ) @ profile.embedding), error))
+    before, after = scores
+    kept = after.likeness > before.likeness and after.word_error <= before.word_error + WORSE_WORDS
+    if kept:
+        library.save(adapted, replace=True)
+    library.store.erase(profile.id + FIT_SUFFIX)
+    return Adapted(before, after, first, fitted.distance, speech_s, kept)
+
+
+def spoken_as(network: Network, voice: Timbre, x: Samples) -> Samples:
+    """Return what the live engine makes of 16 kHz speech as a voice: float32[n] at ENGINE_RATE_HZ."""
+    engine = Engine(ENGINE_RATE_HZ, to_vector({"voice.name": "neural"}), NeuralVoice(network, [voice] * len(TIMBRES)))
+    sound = np.pad(at_rate(x, RATE_HZ, ENGINE_RATE_HZ), (0, engine.delay_frames))
+    out = np.zeros_like(sound)
+    for start in range(0, len(sound), BLOCK_FRAMES):
+        engine.process(sound[start : start + BLOCK_FRAMES], out[start : start + BLOCK_FRAMES])
+    return out[engine.delay_frames :]
+
+
+def _split(said: list[tuple[Samples, int]]) -> tuple[list[tuple[Samples, int]], list[tuple[Samples, int]]]:
+    """Return every so many-th piece, held out, and the rest."""
+    every = round(1.0 / HELD_OUT)
+    return said[every // 2 :: every], [piece for k, piece in enumerate(said) if k % every != every // 2]
+
+
+def _fitted(
+    library: Library,
+    profile: Profile,
+    rest: list[tuple[Samples, int]],
+    held_out: list[tuple[Samples, int]],
+    told: Callable[[float, str], None],
+) -> tuple[Fitted, float]:
+    """Return the voice fitted to the rest, and the distance to the held-out pieces at the start."""
+    try:
+        from rtvc.train.shipped import shipped_generator
+
+        from .fitting import Fit, FitPlan, Pair
+    except ImportError as error:
+        raise VoiceError(f"adapting a voice needs PyTorch; pip install 'rtvc[train]' ({error})") from None
+
+    listener, count = Listener(Network("clear")), len(rest) + len(held_out)
+
+    def heard(pieces: list[tuple[Samples, int]], done: int) -> list[Pair]:
+        pairs = []
+        for k, (x, rate_hz) in enumerate(pieces):
+            told(0.3 * (done + k) / count, "listening")
+            x = x * np.float32(LEVEL / max(float(np.sqrt(np.mean(np.square(x)))), 1e-6))
+            pairs.append(Pair(listener.hear(at_rate(x, rate_hz, RATE_HZ)), at_rate(x, rate_hz, SOUND_RATE_HZ)))
+        return pairs
+
+    pairs, held = heard(rest, 0), heard(held_out, len(rest))
+    plan = FitPlan()
+    band_hz = min(BAND_MAX_HZ, BAND * min(rate_hz for _, rate_hz in (*rest, *held_out)))
+    fit = Fit(shipped_generator(), pairs, held, *_started(library, profile), band_hz, plan)
+
+    def looked(step: int, distance: float) -> None:
+        told(0.3 + 0.6 * step / plan.steps, f"fitting, distance {distance:.3f} (was {fit.first.distance:.3f})")
+        best = {
+            "timbre": fit.best.timbre.astype("<f4").tobytes(),
+            "personal": fit.best.personal.astype("<f4").tobytes(),
+        }
+        library.store.write(profile.id + FIT_SUFFIX, msgpack.packb(best))
+
+    return fit.run(looked), fit.first.distance
+
+
+def _started(library: Library, profile: Profile) -> tuple[Samples, Samples]:
+    """Return timbre and movements to begin with: those of an interrupted fit, else the voice's own."""
+    kept = library.store.read(profile.id + FIT_SUFFIX)
+    if kept is not None:
+        fields = msgpack.unpackb(kept)
+        return tuple(np.frombuffer(fields[name], "<f4").astype(np.float32) for name in ("timbre", "personal"))
+    nothing = np.zeros(FILM_UNITS, np.float32)
+    return profile.timbre, nothing if profile.personal is None else profile.personal
