@@ -140,14 +140,26 @@ def play(messages: Iterable[MidiMessage], bindings: Iterable[Binding], control: 
 
 
 def open_input(name: str | None) -> Any:
-    """Return an open mido input. Raises ConfigError without mido and python-rtmidi, or without such a port."""
+    """Return an open mido input: of the system's own MIDI, or of JACK where that has none of that name.
+
+    Raises ConfigError without mido and python-rtmidi, or without such a port.
+    """
     try:
         import mido
-
-        names = mido.get_input_names()
+        from mido.backends import rtmidi
     except ImportError:
         raise ConfigError("MIDI needs the packages mido and python-rtmidi: pip install 'rtvc[bridges]'") from None
-    wanted = [port for port in names if name is None or name.lower() in port.lower()]
-    if not wanted:
-        raise ConfigError(f"no MIDI input is named {name or 'anything'}; there are: {', '.join(names) or 'none'}")
-    return mido.open_input(wanted[0])
+    names, faults = [], []
+    for api in rtmidi.get_api_names():
+        backend = mido.Backend(f"mido.backends.rtmidi/{api}")
+        try:
+            found = backend.get_input_names()
+        except Exception as error:  # python-rtmidi's own kind, which cannot be named without it
+            faults.append(f"{api}: {error}")
+            continue
+        wanted = [port for port in found if name is None or name.lower() in port.lower()]
+        if wanted:
+            return backend.open_input(wanted[0])
+        names += found
+    there = f"there are: {', '.join(names) or 'none'}"
+    raise ConfigError("; ".join([f"no MIDI input is named {name or 'anything'}", there, *faults]))
