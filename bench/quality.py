@@ -48,7 +48,7 @@ CONVERTER = "{python} -m rtvc convert {input} {output} --voice {voice} --latency
 DSP = "{python} -m rtvc convert {input} {output} --preset {preset}"
 THRESHOLDS = (0.717, 0.640)
 DRAWS = 1000
-# issue's table, must-have column: (what, column, bound of fast, bound of clear)
+# what must be reached: (what, column, bound of fast, bound of clear)
 MUSTS = (
     ("WER above the source's", "wer_added", "<= 0.15", "<= 0.08"),
     ("similarity to the target", "target", ">= 0.80", ">= 0.82"),

@@ -5,7 +5,6 @@ A voice is fitted through it without any checkpoint, and a training that has non
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ def shipped_generator(folder: Path | None = None) -> Generator:
     """
     try:
         import onnx
+        from google.protobuf.message import DecodeError
         from onnx import numpy_helper
     except ImportError:
         raise TrainingError("the package onnx is missing; pip install 'rtvc[train]'") from None
@@ -41,8 +41,9 @@ def shipped_generator(folder: Path | None = None) -> Generator:
         state = {name.removeprefix("generator."): value for name, value in held.items() if "generator." in name}
         network = Generator()
         network.load_state_dict({k: torch.tensor(v) for k, v in _state(folder, state, held, products).items()})
-    except (OSError, ValueError, KeyError, RuntimeError, StopIteration, json.JSONDecodeError) as error:
-        raise NetworkError(f"{path}: is not this program's decoder: {str(error).splitlines()[:1]}") from None
+    except (OSError, ValueError, KeyError, RuntimeError, StopIteration, DecodeError) as error:
+        what = f"is not this program's decoder ({type(error).__name__})"
+        raise NetworkError(f"{path}: {what}; install rtvc again") from None
     return network.eval().requires_grad_(False)
 
 

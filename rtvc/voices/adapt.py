@@ -18,11 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgpack
 import numpy as np
 
-from rtvc.engine.engine import Engine
 from rtvc.engine.network import Network
-from rtvc.engine.neural_voice import NeuralVoice
-from rtvc.engine.params import TIMBRES, to_vector
-from rtvc.engine.timbres import Timbre
 from rtvc.engine.voice import ENGINE_RATE_HZ
 
 from .consent_check import Recogniser, word_error
@@ -33,11 +29,11 @@ from .profile import FILM_UNITS, Profile, timbre_of
 from .rates import at_rate
 from .recording_check import FRAME_S, SPEECH_DB, Samples
 from .speaker import Speaker
+from .spoken import RATE_HZ, spoken_as
 
 if TYPE_CHECKING:
     from .fitting import Fitted, Pair
 
-RATE_HZ = 16000
 SPEECH_MIN_S = 30.0
 PIECE_S = (4.0, 9.0)
 SPEECH_SHARE = 0.3
@@ -48,7 +44,6 @@ BAND = 0.475  # of a recording's rate: what lies above is filter, not voice
 BAND_MAX_HZ = 11_500.0
 LEVEL = 0.05  # rms of what is fitted to
 SOUND_RATE_HZ = 24000
-BLOCK_FRAMES = 480
 
 
 class Score(NamedTuple):
@@ -120,7 +115,8 @@ def adapt(
     held_out, rest = _split(said)
     fitted, first = _fitted(library, profile, rest, held_out, told)
     told(0.9, "judging")
-    judged = _joined([at_rate(part, rate_hz, RATE_HZ) for part, rate_hz in held_out])[: round(JUDGED_S * RATE_HZ)]
+    judged = np.concatenate([at_rate(part, rate_hz, RATE_HZ) for part, rate_hz in held_out])
+    judged = judged[: round(JUDGED_S * RATE_HZ)]
     words = recogniser.words(judged, RATE_HZ)
     network = Network("clear")
     adapted = dataclasses.replace(profile, timbre=fitted.timbre, personal=fitted.personal)
@@ -135,16 +131,6 @@ def adapt(
         library.save(adapted, replace=True)
     library.store.erase(profile.id + FIT_SUFFIX)
     return Adapted(before, after, first, fitted.distance, speech_s, kept)
-
-
-def spoken_as(network: Network, voice: Timbre, x: Samples) -> Samples:
-    """Return what the live engine makes of 16 kHz speech as a voice: float32[n] at ENGINE_RATE_HZ."""
-    engine = Engine(ENGINE_RATE_HZ, to_vector({"voice.name": "neural"}), NeuralVoice(network, [voice] * len(TIMBRES)))
-    sound = np.pad(at_rate(x, RATE_HZ, ENGINE_RATE_HZ), (0, engine.delay_frames))
-    out = np.zeros_like(sound)
-    for start in range(0, len(sound), BLOCK_FRAMES):
-        engine.process(sound[start : start + BLOCK_FRAMES], out[start : start + BLOCK_FRAMES])
-    return out[engine.delay_frames :]
 
 
 def _split(said: list[tuple[Samples, int]]) -> tuple[list[tuple[Samples, int]], list[tuple[Samples, int]]]:
@@ -174,8 +160,9 @@ def _fitted(
         pairs = []
         for k, (x, rate_hz) in enumerate(pieces):
             told(0.3 * (done + k) / count, "listening")
-            x = x * np.float32(LEVEL / max(float(np.sqrt(np.mean(np.square(x)))), 1e-6))
-            pairs.append(Pair(listener.hear(at_rate(x, rate_hz, RATE_HZ)), at_rate(x, rate_hz, SOUND_RATE_HZ)))
+            level = np.float32(LEVEL / max(float(np.sqrt(np.mean(np.square(x)))), 1e-6))
+            said = listener.hear(level * at_rate(x, rate_hz, RATE_HZ))
+            pairs.append(Pair(said, level * at_rate(x, rate_hz, SOUND_RATE_HZ)))
         return pairs
 
     pairs, held = heard(rest, 0), heard(held_out, len(rest))
@@ -185,10 +172,7 @@ def _fitted(
 
     def looked(step: int, distance: float) -> None:
         told(0.3 + 0.6 * step / plan.steps, f"fitting, distance {distance:.3f} (was {fit.first.distance:.3f})")
-        best = {
-            "timbre": fit.best.timbre.astype("<f4").tobytes(),
-            "personal": fit.best.personal.astype("<f4").tobytes(),
-        }
+        best = {name: getattr(fit.best, name).astype("<f4").tobytes() for name in ("timbre", "personal")}
         library.store.write(profile.id + FIT_SUFFIX, msgpack.packb(best))
 
     return fit.run(looked), fit.first.distance
