@@ -137,7 +137,7 @@ class Voices:
             if len(x) < (0.9 if minutes == 1 else 1.0) * 60 * minutes * rate_hz:
                 break
             with tempfile.TemporaryDirectory() as folder:
-                library = make_library(Path(folder) / "voices", "bench")
+                library = make_library(Path(folder) / "voices", "nobody needs it")
                 library.save(start)
                 began = time.perf_counter()
                 found = adapt(library, start.name, [(x[: 60 * minutes * rate_hz], rate_hz)], WordsOf(self._judges),

@@ -24,6 +24,11 @@ Beside this window, falls that end sooner or bend otherwise were 0.01 to 0.14 wo
 and with 1 to 3 dB more error against the offline sound, and the rise of least error, a jump, 0.1 to 1. Noise is scaled
 to the power it has in the offline synthesis; it swells and ebbs with the frames, by 2.6 dB at a lead of 150.
 
+Breath b and whisper w (0 to 1, `parts_breathe`) put noise under the tone, in the shape of its harmonics: as much power
+as they have at b = 1 or w = 1, breath rising from nothing to all of it around 1.5 kHz as aspiration does; whisper takes
+the tone away as the noise comes, parts of free phase included. A harmonic of magnitude m is 1.5 m^2 in a frame's bins,
+of which it has F0 / 20 Hz to itself, Z has 2 in each, and frames of noise add up to a quarter of a tone's power.
+
 formant_ratio r moves formants by r: bin k takes its log magnitudes at k / r (linear) and its phases at the nearest
 bin; past the top, magnitudes fall by 0.1 nepers a bin (43 dB a kHz). F0 stays.
 
@@ -37,7 +42,7 @@ transform" (1984), for the offline synthesis; Mauler & Martin (2007), see `stft`
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, log
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +62,9 @@ PARTS = 5  # lh, theta, ln, lr, phi
 LEAD_MAX = FRAME // 2
 F0_MIN_HZ, F0_MAX_HZ = 40.0, 1600.0
 HARMONICS_END_HZ = 11000.0
+BIN_HZ = RATE_HZ / FRAME
+BREATH_HZ = 1500.0
+_HARMONIC_POWER = 4.0 * 1.5 * BIN_HZ / 2.0  # of a harmonic, spread over its bins as Z's variance; over F0
 RATIO_MIN, RATIO_MAX = 0.5, 2.0
 
 _KNOWN = FRAME // 2 + HOP // 2  # samples of the frame before F0's newest value
@@ -67,7 +75,7 @@ _PER_TURN = np.float32(1 / (2 * np.pi))
 _HALF = np.float32(0.5)
 
 # float state
-_TURNS, _F0_HZ, _NOISE_GAIN = range(3)
+_TURNS, _F0_HZ, _NOISE_GAIN, _BREATH, _WHISPER = range(5)
 
 
 class PartsState(NamedTuple):
@@ -106,7 +114,7 @@ def parts_state(lead: int, seed: int = 0) -> PartsState:
         np.zeros((2, BINS), np.float32),
         np.zeros(2 * BINS, np.float32),
         np.zeros(PARTS * BINS, np.float32),
-        np.array([0.0, 0.0, np.sqrt(offline_power * HOP / np.sum(synthesis**2))]),
+        np.array([0.0, 0.0, np.sqrt(offline_power * HOP / np.sum(synthesis**2)), 0.0, 0.0]),
     )
 
 
@@ -117,6 +125,12 @@ def parts_delay(state: PartsState) -> int:
     So the sound around a frame's centre is out, but for less than a hop, as soon as the frame is in.
     """
     return overlap_delay(state.overlap) - FRAME // 2
+
+
+@njit(cache=True, nogil=True)
+def parts_breathe(state: PartsState, breath: float, whisper: float) -> None:
+    """Put noise under the tone (breath) or in its place (whisper), both 0 to 1, from the next frame on."""
+    state.floats[_BREATH], state.floats[_WHISPER] = min(max(breath, 0.0), 1.0), min(max(whisper, 0.0), 1.0)
 
 
 @njit(cache=True, nogil=True)
@@ -137,10 +151,16 @@ def synthesise(
             state.frame[i] = state.pulses[i] * state.window[i]
         rfft(state.fft, state.frame, re, im)
         noise_gain = np.float32(state.floats[_NOISE_GAIN])
-        if ratio == 1.0:
-            _shape(parts, state.gaussians, noise_gain, re, im)
-        else:
+        breath, whisper = state.floats[_BREATH], state.floats[_WHISPER]
+        if ratio != 1.0:
             _warp(parts, 1.0 / ratio, state.warped)
+        elif breath + whisper > 0.0:
+            state.warped[:] = parts
+        else:
+            _shape(parts, state.gaussians, noise_gain, re, im)
+        if breath + whisper > 0.0:
+            _breathe(state.warped, f0_hz, breath, whisper)
+        if ratio != 1.0 or breath + whisper > 0.0:
             _shape(state.warped, state.gaussians, noise_gain, re, im)
         irfft(state.fft, re, im, state.frame)
         overlap_add(state.overlap, state.frame)
@@ -199,11 +219,27 @@ def _warp(parts: NDArray[np.float32], step: float, warped: NDArray[np.float32]) 
         low = min(int(place), top - 1)
         part = np.float32(place - low)
         near = int(place + 0.5)
-        for log in (0, 2 * BINS, 3 * BINS):
-            value = parts[log + low] + part * (parts[log + low + 1] - parts[log + low])
-            warped[log + k] = value - _FALL * beyond
+        for at in (0, 2 * BINS, 3 * BINS):
+            value = parts[at + low] + part * (parts[at + low + 1] - parts[at + low])
+            warped[at + k] = value - _FALL * beyond
         warped[BINS + k] = parts[BINS + near]
         warped[4 * BINS + k] = parts[4 * BINS + near]
+
+
+@njit(cache=True, nogil=True)
+def _breathe(parts: NDArray[np.float32], f0_hz: float, breath: float, whisper: float) -> None:
+    """Put noise into parts (float32[5 * 601]) under or in place of their tone."""
+    lh, ln, lr = parts[:BINS], parts[2 * BINS : 3 * BINS], parts[3 * BINS : 4 * BINS]
+    spared = np.float32(log(max(1.0 - whisper, 1e-9)))
+    power = _HARMONIC_POWER / f0_hz if f0_hz >= F0_MIN_HZ else 0.0
+    for k in range(BINS):
+        tone = power * np.exp(2.0 * min(max(lh[k], _LOG_MIN), _LOG_MAX))
+        high = (k * BIN_HZ / BREATH_HZ) ** 2
+        share = whisper * whisper + (1.0 - whisper) * breath * breath * high / (1.0 + high)
+        own = np.exp(2.0 * min(max(ln[k], _LOG_MIN), _LOG_MAX))
+        ln[k] = np.float32(0.5 * log(own + share * tone))
+        lh[k] += spared
+        lr[k] += spared
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)

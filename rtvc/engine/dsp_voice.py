@@ -11,22 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.kernels.aspiration import aspiration, aspiration_delay, aspiration_listen, aspiration_state
-from rtvc.kernels.biquad import biquad, biquad_set, biquad_state, high_pass, high_shelf, high_shelf_into, low_pass
+from rtvc.kernels.biquad import biquad, biquad_set, biquad_state, high_shelf, high_shelf_into
 from rtvc.kernels.decimate import decimate, decimator_state
 from rtvc.kernels.f0 import f0_state, f0_track
-from rtvc.kernels.mix import delay, delay_state, mix, saturate
+from rtvc.kernels.mix import delay, delay_state, mix
 from rtvc.kernels.psola import psola, psola_state
 from rtvc.kernels.ramp import TARGET, RampState, ramp_at_rest, ramp_fill, ramp_set, ramp_state
 
 from .params import INDEX, PARAMS
 from .speaker_pitch import MODE_ROBOT, SpeakerPitch
+from .telephone import Telephone
 from .voice import ENGINE_RATE_HZ, TICK_FRAMES
 
 DELAY_FRAMES = 576  # 12 ms
 F0_RATE_HZ = 16000
 BRIGHTNESS_HZ = 3000.0
 BREATH_GAIN = 0.7  # noise under the tone at breath.amount = 1
-TELEPHONE_DRIVE = 4.0
 VOICED_CONFIDENCE = 0.2
 
 _MODE, _SEMITONES, _TARGET = INDEX["pitch.mode"], INDEX["pitch.semitones"], INDEX["pitch.target_hz"]
@@ -48,7 +48,6 @@ class DspVoice:
         self._pitch = SpeakerPitch(TICK_FRAMES / ENGINE_RATE_HZ)
         n = TICK_FRAMES
         self._noise, self._tone_gain, self._noise_gain = (np.zeros(n, np.float32) for _ in range(3))
-        self._line, self._line_gain, self._dry_gain = (np.zeros(n, np.float32) for _ in range(3))
         self._low_rate = np.zeros(n, np.float32)
         self._f0, self._voiced, self._confidence = (np.zeros(8, np.float32) for _ in range(3))
         self._shelf_target = np.zeros(5)
@@ -63,16 +62,14 @@ class DspVoice:
         self._aspiration = aspiration_state(rate)
         self._noise_delay = delay_state(DELAY_FRAMES - aspiration_delay(self._aspiration))
         self._shelf = biquad_state(high_shelf(rate, BRIGHTNESS_HZ, 0.0), _ramp_frames("tone.brightness_db"))
-        band = [high_pass(rate, 330.0), high_pass(rate, 300.0), low_pass(rate, 3400.0), low_pass(rate, 3200.0)]
-        self._band = biquad_state(np.array(band))
-        self._tone_ramp, self._noise_ramp, self._line_ramp = ramp_state(1.0), ramp_state(0.0), ramp_state(0.0)
-        self._dry_ramp = ramp_state(1.0)
+        self._telephone = Telephone()
+        self._tone_ramp, self._noise_ramp = ramp_state(1.0), ramp_state(0.0)
         self._pitch.reset()
         self.own_hz = 0.0
         self.wanted_hz = 0.0
         self._ratio = 1.0
         self._everywhere = False
-        self._noisy = self._on_the_line = False
+        self._noisy = False
         self._semitones: float | None = None
         self._target_octaves = 0.0
         self._formant = 1.0
@@ -92,13 +89,7 @@ class DspVoice:
             aspiration_listen(self._aspiration, x, noise)
             delay(self._noise_delay, noise, noise)
         biquad(self._shelf, y, y)
-        if self._on_the_line:
-            line, line_gain, dry_gain = self._line[:n], self._line_gain[:n], self._dry_gain[:n]
-            biquad(self._band, y, line)
-            saturate(line, TELEPHONE_DRIVE, line)
-            ramp_fill(self._line_ramp, line_gain)
-            ramp_fill(self._dry_ramp, dry_gain)
-            mix(y, dry_gain, line, line_gain, y)
+        self._telephone.process(y)
         low = decimate(self._decimator, x, self._low_rate)
         hops = f0_track(self._tracker, self._low_rate[:low], self._f0, self._voiced, self._confidence)
         if hops:
@@ -123,16 +114,14 @@ class DspVoice:
         self.wanted_hz = self._pitch.wanted_hz(
             self.own_hz, mode, self._semitones, target_hz, float(values[_INTONATION])
         )
-        whisper, breath, line = float(values[_WHISPER]), float(values[_BREATH]), float(values[_TELEPHONE])
+        whisper, breath = float(values[_WHISPER]), float(values[_BREATH])
+        self._telephone.set(float(values[_TELEPHONE]))
         high_shelf_into(self._shelf_target, ENGINE_RATE_HZ, BRIGHTNESS_HZ, float(values[_BRIGHTNESS]), 0.7071)
         biquad_set(self._shelf, 0, self._shelf_target)
         self._aim(self._tone_ramp, 1.0 - whisper, "whisper.amount")
         self._aim(self._noise_ramp, whisper + (1.0 - whisper) * BREATH_GAIN * breath, "breath.amount")
-        self._aim(self._line_ramp, line, "telephone.amount")
-        self._aim(self._dry_ramp, 1.0 - line, "telephone.amount")
-        # what is silent and stays so is not computed; the telephone's old memory fades in with the ramp, inaudibly
+        # what is silent and stays so is not computed
         self._noisy = not ramp_at_rest(self._noise_ramp, 0.0)
-        self._on_the_line = not ramp_at_rest(self._line_ramp, 0.0)
 
     @staticmethod
     def _aim(ramp: RampState, target: float, param_id: str) -> None:

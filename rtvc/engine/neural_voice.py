@@ -27,13 +27,14 @@ from rtvc.kernels.f0 import HOP as F0_HOP
 from rtvc.kernels.f0 import f0_state, f0_track
 from rtvc.kernels.f0_history import f0_at, f0_history, f0_remember
 from rtvc.kernels.mel import log_mel, mel_state
-from rtvc.kernels.parts_synthesis import parts_state, synthesise
+from rtvc.kernels.parts_synthesis import parts_breathe, parts_state, synthesise
 from rtvc.kernels.resample import resample, resample_max_output, resampler_delay_frames, resampler_state
 from rtvc.kernels.ring import ring_counters, ring_pop, ring_push
 
 from .network import DECODER_UNITS, FRAME_UNITS, LATER_FRAMES, MEL_BANDS, WAIT_UNIT_MS, Network
 from .params import INDEX, PARAMS, default_values
 from .speaker_pitch import MODE_ROBOT, MODE_SHIFT, MODE_TARGET, SpeakerPitch
+from .telephone import Telephone
 from .timbres import Timbre
 from .voice import ENGINE_RATE_HZ, TICK_FRAMES
 
@@ -51,6 +52,7 @@ _QUEUE_FRAMES = 8192
 _MODE, _SEMITONES, _TARGET = INDEX["pitch.mode"], INDEX["pitch.semitones"], INDEX["pitch.target_hz"]
 _TIMBRE, _SECOND, _BLEND = INDEX["voice.timbre"], INDEX["voice.second"], INDEX["voice.blend"]
 _INTONATION, _FORMANT, _BRIGHTNESS = INDEX["pitch.intonation"], INDEX["formant.ratio"], INDEX["tone.brightness_db"]
+_BREATH, _WHISPER, _TELEPHONE = INDEX["breath.amount"], INDEX["whisper.amount"], INDEX["telephone.amount"]
 
 
 class NeuralVoice:
@@ -87,6 +89,7 @@ class NeuralVoice:
         self._up = resampler_state(SYNTHESIS_RATE_HZ, ENGINE_RATE_HZ)
         shelf = high_shelf(ENGINE_RATE_HZ, BRIGHTNESS_HZ, 0.0)
         self._shelf = biquad_state(shelf, round(PARAMS["tone.brightness_db"].ramp_ms * ENGINE_RATE_HZ / 1000))
+        self._telephone = Telephone()
         self._queue, self._queued = ring_counters(), np.zeros(_QUEUE_FRAMES, np.float32)
         ring_push(self._queue, self._queued, np.zeros(ENGINE_RATE_HZ // RATE_HZ * self._wait - 1, np.float32))
         self._heard = 0  # samples at 16 kHz
@@ -115,6 +118,8 @@ class NeuralVoice:
         self._choose(int(values[_TIMBRE]), int(values[_SECOND]), float(values[_BLEND]))
         self._target_hz = float(values[_TARGET])
         self._intonation, self._formant = float(values[_INTONATION]), float(values[_FORMANT])
+        parts_breathe(self._parts, float(values[_BREATH]), float(values[_WHISPER]))
+        self._telephone.set(float(values[_TELEPHONE]))
         high_shelf_into(self._shelf_target, ENGINE_RATE_HZ, BRIGHTNESS_HZ, float(values[_BRIGHTNESS]), 0.7071)
         biquad_set(self._shelf, 0, self._shelf_target)
 
@@ -151,6 +156,7 @@ class NeuralVoice:
                 self._speak()
         ring_pop(self._queue, self._queued, y)
         biquad(self._shelf, y, y)
+        self._telephone.process(y)
 
     def _listen(self, low: NDArray[np.float32]) -> None:
         """Take samples that end no later than the next frame of either network."""

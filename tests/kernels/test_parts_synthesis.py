@@ -14,6 +14,7 @@ from rtvc.kernels.parts_synthesis import (
     PARTS,
     RATE_HZ,
     PartsState,
+    parts_breathe,
     parts_delay,
     parts_state,
     synthesise,
@@ -303,3 +304,64 @@ def test_frames_allocate_nothing() -> None:
     before = rtsys.get_allocation_stats().alloc
     many(state, parts, y, 500)
     assert rtsys.get_allocation_stats().alloc - before < 100
+
+
+def steady(breath: float, whisper: float, f0_hz: float = 200.0) -> NDArray[np.float32]:
+    """Return a second of a steady tone of flat parts, without its start."""
+    parts = np.full((PARTS, BINS), -30.0, np.float32)
+    parts[0], parts[1] = 0.0, 0.0
+    state = parts_state(300)
+    parts_breathe(state, breath, whisper)
+    y = np.zeros((90, HOP), np.float32)
+    for frame in y:
+        synthesise(state, parts.ravel(), f0_hz, 1.0, frame)
+    return y[10:].ravel()
+
+
+def shares(y: NDArray[np.float32], f0_hz: float = 200.0) -> tuple[float, float, float]:
+    """Return the power at harmonics, between them below 700 Hz, and between them above 3 kHz."""
+    n = 24_000 // 2
+    power = np.mean(
+        [np.abs(np.fft.rfft(y[k : k + n] * np.hanning(n))) ** 2 for k in range(0, len(y) - n, n // 2)], axis=0
+    )
+    hz = np.fft.rfftfreq(n, 1 / 24_000)
+    away = np.abs(hz - f0_hz * np.round(hz / f0_hz))
+    tone, rest = away < 8.0, (away > 30.0) & (hz > 100.0) & (hz < 10_000.0)
+    return tuple(float(power[part].sum()) for part in (tone, rest & (hz < 700.0), rest & (hz > 3000.0)))
+
+
+def test_breath_rises_under_a_tone_that_stays_and_most_where_it_is_high() -> None:
+    plain, half, full = (shares(steady(breath, 0.0)) for breath in (0.0, 0.5, 1.0))
+    assert full[0] == pytest.approx(plain[0], rel=0.2)
+    assert plain[2] < 1e-3 * half[2] and 3.0 < full[2] / half[2] < 5.0
+    bins = 700 - 100, 10_000 - 3000
+    assert full[1] / bins[0] < 0.3 * full[2] / bins[1]
+
+
+def test_a_whisper_has_no_tone_and_the_tones_power() -> None:
+    plain, whisper = steady(0.0, 0.0), steady(0.0, 1.0)
+    assert np.mean(whisper**2) == pytest.approx(np.mean(plain**2), rel=0.25)
+    share = [tone / (tone + low + high) for tone, low, high in (shares(plain), shares(whisper))]
+    assert share[0] > 0.99 and share[1] < 0.2
+
+
+def test_no_breath_is_bit_for_bit_what_it_was_and_silence_stays_silent() -> None:
+    rng = np.random.default_rng(1)
+    frames = rng.normal(-3.0, 1.0, (20, PARTS * BINS)).astype(np.float32)
+    outs = []
+    for breathed in (False, True):
+        state = parts_state(300)
+        if breathed:
+            parts_breathe(state, 0.7, 0.2)
+            parts_breathe(state, 0.0, 0.0)
+        y = np.zeros((20, HOP), np.float32)
+        for parts, frame in zip(frames, y, strict=True):
+            synthesise(state, parts, 150.0, 1.0, frame)
+        outs.append(y)
+    assert np.array_equal(*outs)
+    state, silent = parts_state(300), np.full(PARTS * BINS, -30.0, np.float32)
+    parts_breathe(state, 1.0, 1.0)
+    y = np.zeros(HOP, np.float32)
+    for f0_hz in (0.0, 100.0):
+        synthesise(state, silent, f0_hz, 1.1, y)
+        assert np.abs(y).max() < 1e-6

@@ -1,0 +1,197 @@
+"""A voice is heard, fitted through the frozen decoder, and kept only where it became better."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtvc.engine.network import Network
+from rtvc.engine.params import TIMBRES
+from rtvc.engine.timbres import built_in_timbres
+from rtvc.engine.voice import ENGINE_RATE_HZ
+from rtvc.train.shipped import shipped_generator
+from rtvc.voices import adapt as adapting
+from rtvc.voices.adapt import adapt, utterances
+from rtvc.voices.errors import ConsentError, VoiceError
+from rtvc.voices.fitting import Fit, FitPlan, Pair
+from rtvc.voices.library import FIT_SUFFIX, Library
+from rtvc.voices.listening import Listener
+from rtvc.voices.profile import FILM_UNITS
+from rtvc.voices.rates import at_rate
+from rtvc.voices.recording_check import Samples, read_recording
+from rtvc.voices.speaker import RATE_HZ, Speaker
+from rtvc.voices.spoken import spoken_as
+from tests.rtvc.voices.people import person
+
+QUICK = FitPlan(steps=8, batch=2, look_every=4, rate=0.01, timbre_rate=0.03)
+
+
+def bundled(name: str) -> tuple[Samples, int]:
+    return read_recording(Path(str(resources.files("rtvc.models"))) / "weights" / "voices" / f"{name}.ogg")
+
+
+@pytest.fixture(scope="module")
+def speaker() -> Speaker:
+    return Speaker()
+
+
+@pytest.fixture(scope="module")
+def speech() -> tuple[Samples, int]:
+    """Return 16 s of one voice."""
+    x, rate_hz = bundled("puck")
+    return np.tile(x, -(-16 * rate_hz // len(x)))[: 16 * rate_hz], rate_hz
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let little speech and few steps do."""
+    monkeypatch.setattr(adapting, "SPEECH_MIN_S", 10.0)
+    monkeypatch.setattr(adapting, "HELD_OUT", 0.5)
+    monkeypatch.setattr("rtvc.voices.fitting.FitPlan", lambda: QUICK)
+
+
+class Words:
+    """A recogniser that hears what it is told to, in turn."""
+
+    def __init__(self, *heard: str) -> None:
+        self._heard = list(heard)
+
+    def words(self, speech: Samples, rate_hz: int) -> str:
+        return self._heard.pop(0)
+
+
+def test_what_is_heard_does_not_depend_on_what_was_heard_before() -> None:
+    x = at_rate(*bundled("emma"), RATE_HZ)[: 2 * RATE_HZ]
+    listener = Listener(Network("clear"))
+    first = listener.hear(x)
+    listener.hear(x[::-1].copy())
+    again = listener.hear(x)
+    assert np.array_equal(first.inputs, again.inputs) and np.array_equal(first.f0_hz, again.f0_hz)
+    assert len(first.inputs) == len(first.f0_hz) == len(x) // 200
+    sung = first.f0_hz[first.f0_hz > 50.0]
+    assert 150.0 < np.median(sung) < 300.0
+
+
+def test_a_fit_brings_the_decoder_nearer_to_the_speech() -> None:
+    x, rate_hz = bundled("puck")
+    heard = at_rate(x, rate_hz, RATE_HZ)
+    pair = Pair(Listener(Network("clear")).hear(heard), at_rate(x, rate_hz, 24_000))
+    start = built_in_timbres()[TIMBRES.index("michael")].vector
+    fit = Fit(shipped_generator(), [pair], [pair], start, np.zeros(FILM_UNITS, np.float32), 11_000.0, QUICK)
+    looks: list[float] = []
+    best = fit.run(lambda _, distance: looks.append(distance))
+    assert best.distance < fit.first.distance - 0.01
+    assert len(looks) == 2 and best.distance == min(looks)
+    assert best.timbre.shape == (128,) and best.personal.shape == (FILM_UNITS,)
+    assert np.any(best.personal) and not np.array_equal(best.timbre, start)
+
+
+def test_a_fit_that_helps_nobody_ends_early_where_it_began() -> None:
+    x, rate_hz = bundled("puck")
+    pair = Pair(Listener(Network("clear")).hear(at_rate(x, rate_hz, RATE_HZ)), at_rate(x, rate_hz, 24_000))
+    plan = FitPlan(steps=40, batch=1, look_every=1, patience=2, rate=10.0, timbre_rate=10.0)
+    start = built_in_timbres()[TIMBRES.index("puck")].vector
+    fit = Fit(shipped_generator(), [pair], [pair], start, np.zeros(FILM_UNITS, np.float32), 11_000.0, plan)
+    looks: list[float] = []
+    best = fit.run(lambda _, distance: looks.append(distance))
+    assert len(looks) < 40
+    assert np.array_equal(best.timbre, start) and not np.any(best.personal)
+
+
+def test_pieces_are_cut_in_pauses_and_silence_is_left_out(speech: tuple[Samples, int]) -> None:
+    x, rate_hz = speech
+    found = utterances(np.concatenate([x, np.zeros(16 * rate_hz, np.float32)]), rate_hz)
+    assert all(4.0 <= len(part) / rate_hz <= 9.1 for part in found)
+    assert 9.0 < sum(map(len, found)) / rate_hz < 22.0
+    assert utterances(x[:10], rate_hz) == []
+
+
+def enrolled(library: Library, speaker: Speaker, speech: tuple[Samples, int]) -> None:
+    heard = speaker.hear(*speech)
+    library.save(person(timbre=heard.timbre, embedding=heard.embedding, home_hz=120.0))
+
+
+@pytest.mark.parametrize(
+    ("after", "kept"), [("one two three four", True), ("one two", False)], ids=["words kept", "words lost"]
+)
+def test_it_is_kept_only_if_the_voice_is_liker_and_no_words_are_lost(
+    library: Library,
+    speaker: Speaker,
+    speech: tuple[Samples, int],
+    monkeypatch: pytest.MonkeyPatch,
+    after: str,
+    kept: bool,
+    short: None,
+) -> None:
+    enrolled(library, speaker, speech)
+    before = library.find("anna")
+    monkeypatch.setattr(speaker, "embed", _likening(speaker, before.embedding))
+    told: list[tuple[float, str]] = []
+    words = Words("one two three four", "one two three four", after)
+    found = adapt(library, "anna", [speech], words, speaker, lambda done, what: told.append((done, what)))
+    assert found.kept is kept
+    assert found.distance_after < found.distance_before
+    now = library.find("anna")
+    assert (now.personal is not None) is kept
+    assert now.consents == before.consents and now.id == before.id
+    assert library.store.read(before.id + FIT_SUFFIX) is None
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def _likening(speaker: Speaker, embedding: np.ndarray):  # type: ignore[no-untyped-def]
+    """Return an embed to which every voice said again is liker than the one before."""
+    likeness = [0.7]
+    real = speaker.embed
+
+    def embed(x: Samples, rate_hz: int) -> np.ndarray:
+        if rate_hz != ENGINE_RATE_HZ:
+            return real(x, rate_hz)
+        likeness[0] += 0.05
+        return likeness[0] * embedding
+
+    return embed
+
+
+def test_an_interrupted_fit_leaves_the_voice_and_goes_on(
+    library: Library, speaker: Speaker, speech: tuple[Samples, int], short: None
+) -> None:
+    enrolled(library, speaker, speech)
+    before = library.find("anna")
+
+    def interrupt(done: float, what: str) -> None:
+        if done > 0.6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adapt(library, "anna", [speech], Words(), speaker, interrupt)
+    after = library.find("anna")
+    assert after.personal is None and np.array_equal(after.timbre, before.timbre)
+    timbre, personal = adapting._started(library, after)
+    assert np.any(personal) and not np.array_equal(timbre, before.timbre)
+    library.erase("anna")
+    assert not list(library.folder.glob(f"*{FIT_SUFFIX}"))
+
+
+def test_what_cannot_be_adapted_is_refused(library: Library, speaker: Speaker, speech: tuple[Samples, int]) -> None:
+    library.save(person("bare", embedding=None))
+    with pytest.raises(VoiceError, match="is a blend"):
+        adapt(library, "bare", [speech], Words(), speaker, lambda *_: None)
+    enrolled(library, speaker, speech)
+    with pytest.raises(VoiceError, match=r"too little to adapt to; record 30 s or more"):
+        adapt(library, "anna", [(speech[0][: 9 * speech[1]], speech[1])], Words(), speaker, lambda *_: None)
+    x, rate_hz = bundled("heart")
+    other = np.tile(x, -(-40 * rate_hz // len(x)))
+    with pytest.raises(VoiceError, match="is not spoken by 'anna'"):
+        adapt(library, "anna", [speech, (other, rate_hz)], Words(), speaker, lambda *_: None)
+    library.revoke("anna")
+    with pytest.raises(ConsentError, match="was revoked"):
+        adapt(library, "anna", [speech], Words(), speaker, lambda *_: None)
+
+
+def test_a_voice_says_as_much_as_it_was_given() -> None:
+    x = at_rate(*bundled("emma"), RATE_HZ)[:RATE_HZ]
+    y = spoken_as(Network("clear"), built_in_timbres()[4], x)
+    assert len(y) == ENGINE_RATE_HZ and np.any(y)
