@@ -18,7 +18,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.engine.params import TIMBRES
+from rtvc.engine.params import PARAMS, TIMBRES
 from rtvc.engine.timbres import Timbre
 
 from .consent import Consent
@@ -29,13 +29,16 @@ TIMBRE_UNITS = 128
 EMBEDDING_UNITS = 256
 FILM_UNITS = 4608
 FILM_MAX = 8.0  # what was fitted to voices stays below 1
+SHAPING = frozenset(
+    ("pitch.semitones", "pitch.intonation", "formant.ratio", "tone.brightness_db", "breath.amount")
+)  # parameters that belong to a voice
 TIMBRE_MAX = 32.0  # built-in voices stay below 2.2
 HOME_HZ = (40.0, 1000.0)
 TEXT_MAX = 500
 PARTS_MAX = 16
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    1: lambda fields: fields | {"personal": b"", "embedding": b""},
+    1: lambda fields: fields | {"personal": b"", "embedding": b"", "sound": {}},
 }  # from format N to N + 1
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -58,7 +61,8 @@ class Profile:
     personal: float32[4608], what was fitted to the voice beyond that (`rtvc.engine.timbres`), or None. embedding:
     float32[256] of length 1, what the speaker encoder hears in its speech, or None where it has none of its own.
     home_hz: the median F0 of its speech. statistics: named figures of its speech (F0 range, tempo, loudness), units in
-    the names. lineage: what it was blended of, empty for a voice enrolled from speech. made: the day it was made.
+    the names. sound: values of the registry that it is said with, as numbers. lineage: what it was made of, empty for a
+    voice enrolled from speech. made: the day it was made.
     """
 
     id: str
@@ -71,6 +75,7 @@ class Profile:
     consents: tuple[Consent, ...] = ()
     personal: NDArray[np.float32] | None = None
     embedding: NDArray[np.float32] | None = None
+    sound: Mapping[str, float] = field(default_factory=dict)
     doc: str = ""
     licence: str = ""
     source: str = ""
@@ -92,6 +97,9 @@ class Profile:
         low, high = HOME_HZ
         if not low <= self.home_hz <= high:
             raise VoiceError(f"voice {self.name}: home_hz = {self.home_hz:g}: must lie in {low:g}..{high:g}")
+        for name, number in self.sound.items():
+            if name not in SHAPING or not PARAMS[name].minimum <= number <= PARAMS[name].maximum:
+                raise VoiceError(f"voice {self.name}: it is said with {name} = {number:g}, which no voice can be")
         if not all(math.isfinite(value) for value in self.statistics.values()):
             raise VoiceError(f"voice {self.name}: its statistics hold a value that is no number")
         for text in (self.doc, self.licence, self.source):
@@ -132,6 +140,7 @@ def pack(profile: Profile) -> bytes:
     """Return profile as bytes in the present format."""
     fields = {name: getattr(profile, name) for name in ("id", "name", "home_hz", "doc", "licence", "source")}
     fields |= {"format": FORMAT, "made": profile.made.isoformat(), "statistics": dict(profile.statistics)}
+    fields["sound"] = dict(profile.sound)
     for name in ("timbre", "personal", "embedding"):
         vector = getattr(profile, name)
         fields[name] = b"" if vector is None else vector.astype("<f4").tobytes()
@@ -157,6 +166,7 @@ def unpack(data: bytes, name: str | None = None) -> Profile:
             fields[vector] = np.frombuffer(fields[vector], "<f4").astype(np.float32) if fields[vector] else None
         fields["made"] = date.fromisoformat(fields["made"])
         fields["statistics"] = {str(name): float(value) for name, value in fields["statistics"].items()}
+        fields["sound"] = {str(name): float(value) for name, value in fields["sound"].items()}
         fields["lineage"] = tuple(Part(**part) for part in fields["lineage"])
         fields["consents"] = tuple(_consent(record) for record in fields["consents"])
         return Profile(**fields | ({} if name is None else {"name": name}))

@@ -49,9 +49,9 @@ def test_an_older_format_is_brought_up_and_a_newer_refused(monkeypatch: pytest.M
 
 def test_a_voice_of_the_first_format_has_nothing_fitted_to_it() -> None:
     fields = msgpack.unpackb(pack(person())) | {"format": 1}
-    del fields["personal"], fields["embedding"]
+    del fields["personal"], fields["embedding"], fields["sound"]
     back = unpack(msgpack.packb(fields))
-    assert back.personal is None and back.embedding is None
+    assert back.personal is None and back.embedding is None and back.sound == {}
 
 
 def test_what_was_fitted_to_a_voice_is_kept_and_goes_into_its_blends(library: Library) -> None:
@@ -66,6 +66,14 @@ def test_what_was_fitted_to_a_voice_is_kept_and_goes_into_its_blends(library: Li
     for wrong in (personal[:-1], np.full(FILM_UNITS, np.nan, np.float32), np.full(FILM_UNITS, 9.0, np.float32)):
         with pytest.raises(VoiceError, match="personal must be"):
             person(personal=wrong)
+
+
+def test_a_voice_may_be_said_with_some_values_of_the_registry_only() -> None:
+    back = unpack(pack(person(sound={"breath.amount": 0.25, "formant.ratio": 1.1})))
+    assert back.sound == {"breath.amount": 0.25, "formant.ratio": 1.1}
+    for name, value in (("level.mute", 1.0), ("x", 1.0), ("breath.amount", 2.0), ("breath.amount", float("nan"))):
+        with pytest.raises(VoiceError, match="which no voice can be"):
+            person(sound={name: value})
 
 
 @pytest.mark.parametrize("name", ["", "Anna", "a b", "../a", "a/b", "heart", "own", "a" * 41, "-a", "a\n"])
