@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +139,19 @@ def test_the_engine_and_the_trained_networks_mean_the_same_frames() -> None:
     assert set(module.OPERATING_POINTS) == set(encoder.WAIT_MS)
     for point in module.OPERATING_POINTS:
         assert Network(point).wait_ms == encoder.WAIT_MS[point]
+
+
+REPORTING = """
+import os
+from rtvc.engine.build import neural_voice
+neural_voice()
+print([os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if number > "2"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_onnxruntime_keeps_no_store_of_what_it_would_report() -> None:
+    env = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", REPORTING], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("[")
+    assert "onnxruntime.db" not in done.stdout
