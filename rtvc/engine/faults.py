@@ -1,14 +1,16 @@
 """What can go wrong around an engine: the faults by name, how they are noticed, how often they came.
 
 `EngineWatch` looks at a running engine from outside: it died, it hangs (no heartbeat), or it is stuck (it beats, but
-takes no sound although the microphone gives some). `SleepWatch` notices that the machine slept, by a clock that runs
-on meanwhile and one that does not. What devices lose, they tell themselves (`rtvc.audio.backend.Lost`). FAULTS.md
-beside this file says for each fault what users hear and are told.
+takes no sound although the microphone gives some). `NetworkCrashes` counts the engines that the networks may have taken
+with them, and bars the networks for a while when they are too many. `SleepWatch` notices that the machine slept, by a
+clock that runs on meanwhile and one that does not. What devices lose, they tell themselves
+(`rtvc.audio.backend.Lost`). FAULTS.md beside this file says for each fault what users hear and are told.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
@@ -19,13 +21,16 @@ from rtvc.audio import link as fields
 from rtvc.kernels.ring import READ, WRITTEN
 
 from . import worker
+from .ladder import LONGEST_S, QUARANTINE_S
 
 ENGINE_DIED, ENGINE_HUNG, ENGINE_STUCK = "engine_died", "engine_hung", "engine_stuck"
+NETWORKS_BARRED = "networks_barred"
 SERVER_LOST, RATE_CHANGED, SUSPENDED = "server_lost", "rate_changed", "suspended"
 FAULTS = (
     ENGINE_DIED,
     ENGINE_HUNG,
     ENGINE_STUCK,
+    NETWORKS_BARRED,
     "device_lost",
     "device_silent",
     "device_taken",
@@ -35,6 +40,7 @@ FAULTS = (
 )
 
 HUNG_S = 1.0
+CRASHES, CRASHES_S = 3, 60.0
 WARM_UP_S = 120.0  # the very first start compiles every kernel
 SLEPT_S = 0.5  # shorter than any real suspend, longer than a clock is ever set back by
 
@@ -97,6 +103,53 @@ class EngineWatch:
         if now_s - self._taken_s > HUNG_S:
             return ENGINE_STUCK, f"the engine took no sound for {now_s - self._taken_s:.1f} s and was replaced"
         return None
+
+
+class NetworkCrashes:
+    """Says whether the next engine may load the networks, from how engines that had them ended.
+
+    CRASHES of them within CRASHES_S bar the networks for QUARANTINE_S. The next one is a trial: if it ends within
+    CRASHES_S too, they are barred at once and for twice as long, up to LONGEST_S.
+    """
+
+    def __init__(self) -> None:
+        self._ends_s: deque[float] = deque(maxlen=CRASHES)
+        self._next_hold_s = QUARANTINE_S
+        self._until_s = float("-inf")  # barred until then
+        self._loaded = False
+        self.kept_out = False  # of the engine that runs
+        self.told = ""  # a sentence about the last bar
+
+    def begin(self, wanted: bool) -> bool:
+        """Note that an engine begins, which wants the networks or not; return whether it may load them."""
+        self.kept_out = self.barred()
+        self._loaded = wanted and not self.kept_out
+        return not self.kept_out
+
+    def ended(self) -> bool:
+        """Note that the engine ended by itself; return whether that bars the networks."""
+        if not self._loaded:
+            return False
+        now_s = time.perf_counter()
+        relapsed = now_s - self._until_s < CRASHES_S
+        self._ends_s.append(now_s)
+        if not relapsed:
+            if len(self._ends_s) < CRASHES or now_s - self._ends_s[0] > CRASHES_S:
+                return False
+            self._next_hold_s = QUARANTINE_S
+        hold_s, self._next_hold_s = self._next_hold_s, min(2.0 * self._next_hold_s, LONGEST_S)
+        self._until_s = now_s + hold_s
+        self._ends_s.clear()
+        again = "again" if relapsed else f"{CRASHES} times within {CRASHES_S:.0f} s"
+        self.told = (
+            f"the engine ended {again} with the neural voice: the DSP voice speaks in its place, "
+            f"and the neural one is tried again after {hold_s:.0f} s"
+        )
+        return True
+
+    def barred(self) -> bool:
+        """Return whether an engine that begins now must do without the networks."""
+        return time.perf_counter() < self._until_s
 
 
 class SleepWatch:

@@ -27,8 +27,9 @@ REASONS = (
     "the voice above it takes too long to compute here",
     "other programs take the processor",
     "the networks failed",
+    "the engine ended again and again with the networks",
 )
-AS_WISHED, SLOW, BUSY, FAILED = range(4)
+AS_WISHED, SLOW, BUSY, FAILED, BARRED = range(5)
 
 HITCHES, HITCHES_S = 3, 1.0
 LOAD_OVER_S = 0.5

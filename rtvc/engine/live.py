@@ -27,7 +27,17 @@ from rtvc.kernels.ring import ring_fill, ring_skip
 from . import worker
 from .build import DEFAULT_POINT, wants_neural
 from .delay_meter import DelayMeter
-from .faults import RATE_CHANGED, SERVER_LOST, SUSPENDED, WARM_UP_S, EngineWatch, FaultLog, SleepWatch
+from .faults import (
+    NETWORKS_BARRED,
+    RATE_CHANGED,
+    SERVER_LOST,
+    SUSPENDED,
+    WARM_UP_S,
+    EngineWatch,
+    FaultLog,
+    NetworkCrashes,
+    SleepWatch,
+)
 from .feedback import FeedbackWatch
 from .flight import FLIGHT_BYTES, FLIGHT_INT64, Flight, read_flight
 from .network import CPU
@@ -100,6 +110,7 @@ class LiveSession:
         self._process: BaseProcess | None = None
         self._engine_watch: EngineWatch | None = None
         self._faults = FaultLog()
+        self._crashes = NetworkCrashes()
         self._watch: threading.Thread | None = None
         self._ears: threading.Thread | None = None
         self._transport = threading.RLock()  # of start and stop, which may be called from different threads
@@ -249,6 +260,7 @@ class LiveSession:
             self._point,
             self._provider,
             self._flight.memory.name if self._flight else "",
+            self._crashes.begin(wants_neural(self._values)),
         )
         process = self._context.Process(target=worker.serve, args=(settings,), name="rtvc-engine", daemon=True)  # type: ignore[attr-defined]
         try:
@@ -262,6 +274,7 @@ class LiveSession:
         deadline_s = time.perf_counter() + WARM_UP_S
         while self._link.view[fields.ENGINE_STATE] != worker.STATE_RUNNING:
             if not self._process or not self._process.is_alive():
+                self._engine_ended()
                 raise RuntimeError("the engine process ended while starting; run `rtvc doctor` to see why")
             if time.perf_counter() > deadline_s:
                 raise RuntimeError(f"the engine did not come up within {WARM_UP_S:.0f} s")
@@ -308,6 +321,7 @@ class LiveSession:
                     fault, told = failed
                     self._message = told
                     self._faults.add(fault, told)
+                    self._engine_ended()
                     self._replace_engine()
                     self.engine_failed(told)
                 elif self._process is None:
@@ -317,6 +331,8 @@ class LiveSession:
                     self._replace_engine()
                 elif self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING:
                     self._state, self._message = "running", ""
+                    if self._crashes.kept_out and wants_neural(self._values):
+                        self._message = self._crashes.told
                     self._faults.over()
         except BaseException as error:
             self._state, self._message = "failed", f"nobody watches over the session any more: {error}"
@@ -335,7 +351,13 @@ class LiveSession:
     def _lacks_networks(self) -> bool:
         """Return whether a neural voice is asked for and the engine was started without one."""
         running = self._link.view[fields.ENGINE_STATE] == worker.STATE_RUNNING
-        return running and wants_neural(self._values) and self._stats.view[worker.STAT_NEURAL] == worker.NEURAL_NONE
+        without = self._crashes.kept_out or self._stats.view[worker.STAT_NEURAL] == worker.NEURAL_NONE
+        return running and without and wants_neural(self._values) and not self._crashes.barred()
+
+    def _engine_ended(self) -> None:
+        """Note that the engine ended by itself; its networks may be why."""
+        if self._crashes.ended():
+            self._faults.add(NETWORKS_BARRED, self._crashes.told)
 
     def _replace_engine(self) -> None:
         self._restarts += 1

@@ -25,7 +25,7 @@ from .build import build_engine, wants_neural
 from .engine import Engine
 from .flight import BLOCK_COLUMNS, FLIGHT_INT64, FlightStates, flight_block, flight_limit, flight_params
 from .guard import guarded
-from .ladder import Ladder
+from .ladder import BARRED, Ladder
 from .network import NetworkError
 from .param_block import PARAM_INT64, confirm_params, read_params
 from .params import default_values, to_vector
@@ -83,6 +83,7 @@ class WorkerSettings:
     point: str  # operating point of the neural voice
     provider: str  # what onnxruntime runs it on
     flight: str = ""  # flight recorder; "" is none
+    networks: bool = True  # whether the networks may be loaded
 
 
 def warm_up() -> None:
@@ -168,13 +169,14 @@ class _Server:
         self._engine = Engine()
         self._take_params()
         self._neural = NEURAL_NONE
-        if wants_neural(self._values):
+        self._barred = not settings.networks
+        if wants_neural(self._values) and not self._barred:
             try:
                 self._engine = build_engine(values=self._values, point=settings.point, provider=settings.provider)
                 self._neural = NEURAL_SPEAKS
             except NetworkError:  # the control process has tried them before and said why
                 self._neural = NEURAL_FAILED
-        stats[STAT_NEURAL] = self._neural  # before the state says running
+        stats[STAT_NEURAL] = self._neural_state()  # before the state says running
         self._engine.reset()
         taps_begin(taps, self._engine.sample)
         if flight is not None:
@@ -217,6 +219,10 @@ class _Server:
             if self._states:
                 self._states.take_if_due(due_s - end_s)
             time.sleep(min(max(due_s - time.perf_counter(), POLL_S), 0.02))
+
+    def _neural_state(self) -> int:
+        lacking = self._barred and wants_neural(self._values)
+        return NEURAL_FAILED if lacking or self._engine.failure else self._neural
 
     def _take_params(self) -> None:
         rev = read_params(self._params, self._values, self._rev)
@@ -279,11 +285,13 @@ class _Server:
         stats[STAT_MAX_AGE_MS] = 1e3 * pump.max_age_s()
         stats[STAT_AGES : STAT_AGES + len(pump.ages)] = pump.ages
         stats[STAT_RUNG] = self._engine.rung
-        stats[STAT_RUNG_REASON], stats[STAT_RUNG_CHANGES] = self._ladder.reason, self._ladder.changes
+        lacking = self._barred and wants_neural(self._values)
+        stats[STAT_RUNG_REASON] = self._ladder.reason or BARRED * lacking
+        stats[STAT_RUNG_CHANGES] = self._ladder.changes
         stats[STAT_OWN_HZ] = self._engine.own_hz
         stats[STAT_IN_PEAK], stats[STAT_OUT_PEAK] = pump.in_peak, pump.out_peak
         pump.in_peak = pump.out_peak = 0.0
         counters = self._engine.counters
-        stats[STAT_NEURAL] = NEURAL_FAILED if self._engine.failure else self._neural
+        stats[STAT_NEURAL] = self._neural_state()
         stats[STAT_REPLACED] = counters["replaced_samples"]
         stats[STAT_FRAMES] = counters["frames"]

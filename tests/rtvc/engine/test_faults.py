@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rtvc.audio import link as fields
 from rtvc.audio.link import link_capture, link_memory
 from rtvc.engine import faults, worker
-from rtvc.engine.faults import FAULTS, EngineWatch, FaultLog, SleepWatch
+from rtvc.engine.faults import CRASHES_S, FAULTS, QUARANTINE_S, EngineWatch, FaultLog, NetworkCrashes, SleepWatch
 from rtvc.kernels.ring import READ, WRITTEN
 
 
@@ -135,3 +135,58 @@ def test_this_machine_does_not_seem_to_sleep() -> None:
     watch = SleepWatch()
     time.sleep(0.01)
     assert watch.slept_s() == 0.0
+
+
+def crash(crashes: NetworkCrashes) -> bool:
+    """Let an engine with the networks begin and end."""
+    crashes.begin(True)
+    return crashes.ended()
+
+
+def test_a_few_crashes_within_a_minute_bar_the_networks(clock: list[float]) -> None:
+    crashes = NetworkCrashes()
+    for _ in range(10):
+        clock[0] += 31.0
+        assert not crash(crashes)  # never three within a minute
+    clock[0] += 100.0
+    assert [crash(crashes) for _ in range(3)] == [False, False, True]
+    assert crashes.barred()
+    clock[0] += QUARANTINE_S + 0.1
+    assert not crashes.barred()
+
+
+def test_a_relapse_bars_the_networks_at_once_and_for_longer_each_time(clock: list[float]) -> None:
+    crashes = NetworkCrashes()
+    for _ in range(3):
+        crash(crashes)
+    held_s = []
+    for _ in range(6):
+        begin_s = clock[0]
+        while crashes.barred():
+            clock[0] += 1.0
+        held_s.append(clock[0] - begin_s)
+        assert crash(crashes)
+    assert held_s == [30.0, 60.0, 120.0, 240.0, 480.0, 480.0]
+
+
+def test_networks_that_did_well_for_a_minute_are_trusted_as_before(clock: list[float]) -> None:
+    crashes = NetworkCrashes()
+    for _ in range(3):
+        crash(crashes)
+    clock[0] += QUARANTINE_S
+    assert crash(crashes)
+    clock[0] += 2 * QUARANTINE_S + CRASHES_S + 1.0
+    assert [crash(crashes) for _ in range(3)] == [False, False, True]
+    clock[0] += QUARANTINE_S
+    assert not crashes.barred()
+
+
+def test_engines_without_networks_may_end_as_often_as_they_like(clock: list[float]) -> None:
+    crashes = NetworkCrashes()
+    for _ in range(10):
+        assert crashes.begin(False)
+        assert not crashes.ended()
+    assert [crash(crashes) for _ in range(3)] == [False, False, True]
+    assert not crashes.begin(True)
+    assert crashes.kept_out
+    assert not crashes.ended()  # it had none
