@@ -41,7 +41,8 @@ def measure(report: Report, voice: str, seconds: float) -> int:
     values = to_vector({"voice.name": voice})
     engine = build_engine(values=values)
     flight = np.zeros(FLIGHT_INT64, np.int64)
-    made_as = {"values": values.tolist(), "neural": voice == "neural", "point": "clear"}
+    made_as = {"values": values.tolist(), "neural": voice == "neural", "point": "clear",
+               "suppressor": engine.has_suppressor}  # fmt: skip
     states = FlightStates(flight, engine, made_as)
     x, row = np.resize(voices(), round(seconds * RATE_HZ)), np.zeros(len(BLOCK_COLUMNS), np.int64)
     y = np.zeros(BLOCK_FRAMES, np.float32)

@@ -27,6 +27,7 @@ from rtvc.engine.build import wants_neural
 from rtvc.engine.live import LiveSession
 from rtvc.engine.network import CPU, choose_provider
 from rtvc.engine.status import LiveStatus
+from rtvc.engine.suppressor import check_suppression
 from rtvc.progress import StatusLine, meter
 
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int
     """Run a live session with the sound that values (float64[len(PARAMS)]) describe; return the exit code.
 
     point is the neural voice's operating point. Raises DeviceError if the devices cannot be opened, and NetworkError,
-    before any sound, if a neural voice is asked for and its weights cannot be used.
+    before any sound, if a neural voice or noise suppression is asked for and cannot be used.
     """
     from rtvc.control.session import remote_control
 
+    check_suppression(values)
     runs = choose_provider(point) if wants_neural(values) else None
     with contextlib.ExitStack() as stack:
         devices, told = _simulated(choice) if choice.simulated else _devices_of_host(choice, stack)

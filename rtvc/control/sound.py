@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.engine.params import INDEX, PARAMS, Param, Value, find, from_vector
+from rtvc.engine.suppressor import suppression_missing
 
 from .fields import shown
 from .wire import RequestError, Status
@@ -84,11 +85,16 @@ class Sound:
         return self._values.copy()
 
     def stage(self, change: Change, param_id: str, number: float) -> None:
-        """Put one number into change. Raises RequestError if it would let the own voice through and must not."""
+        """Put one number into change.
+
+        Raises RequestError if it would let the own voice through and must not, or if it cannot be done here.
+        """
         if not self.bypass_allowed and param_id == "voice.name" and PARAMS[param_id].from_number(number) == "own":
             raise RequestError(
                 Status.CANNOT_ACT, "voice.name = 'own': letting the own voice through is off; set control.bypass = true"
             )
+        if param_id == "suppress.on" and number and (why := suppression_missing()):
+            raise RequestError(Status.CANNOT_ACT, why)
         change.numbers[param_id] = number
 
     def commit(self, change: Change) -> dict[str, Value]:

@@ -9,6 +9,7 @@ from .engine import Engine
 from .network import CPU, Network, read_card, weights_folder
 from .neural_voice import NeuralVoice
 from .params import INDEX, VOICES
+from .suppressor import check_suppression, installed_suppressor
 from .timbres import built_in_timbres
 from .voice import ENGINE_RATE_HZ
 
@@ -39,16 +40,21 @@ def build_engine(
     point: str = DEFAULT_POINT,
     provider: str = CPU,
     mark: NDArray[np.float32] | None = None,
+    suppress: bool = True,
 ) -> Engine:
     """Return an engine for a stream at rate_hz that can sound as values (float64[len(PARAMS)]) say.
 
-    mark is what a watermark says, if there is to be one; see `Engine`.
+    mark is what a watermark says, if there is to be one; see `Engine`. suppress says whether it can suppress noise
+    where that is installed.
 
-    Raises ValueError for a rate out of range and NetworkError if a neural voice is asked for and cannot be had.
+    Raises ValueError for a rate out of range and NetworkError if a neural voice or noise suppression is asked for and
+    cannot be had.
     """
+    if values is not None:
+        check_suppression(values)
     neural = finer = None
     if values is not None and wants_neural(values):
         neural = neural_voice(point, provider=provider)
         if FINER_PRECISION in read_card(weights_folder())["files"]:  # `rtvc train export` writes them; none are shipped
             finer = neural_voice(point, FINER_PRECISION, provider)
-    return Engine(rate_hz, values, neural, finer, mark)
+    return Engine(rate_hz, values, neural, finer, mark, installed_suppressor() if suppress else None)

@@ -1,11 +1,12 @@
 """The engine: the only place where sound is changed. No I/O, no clock, no threads.
 
-    x -> [to 48 kHz] -> sanitise -> high-pass -> voices, cross-faded -> loudness -> gate, gain
+    x -> [to 48 kHz] -> sanitise -> high-pass -> [noise suppression] -> voices, cross-faded -> loudness -> gate, gain
       -> [watermark] -> limiter -> [back] -> y
 
 `process` takes blocks of any size and gives the same samples for any split, bit for bit: everything slower than a
 sample happens at ticks counted in samples. Parameters are taken over at the next tick and ramped. Latency is a
-property: each stage declares its delay and `delay_frames` is their sum, whatever the settings.
+property: each stage declares its delay and `delay_frames` is their sum, whatever the settings but one: noise
+suppression is late itself and adds that while it is on. When it is switched, sound and delayed sound cross-fade.
 
 With a neural voice the engine is as late as that voice; the DSP voice runs beside it, delayed alike, and takes over
 within one tick should the networks fail (`failure` then says why) or be too slow (`limit`; see `ladder` for when).
@@ -29,6 +30,7 @@ from .ladder import DSP, FP32, INT8, SILENCE
 from .neural_voice import NeuralVoice
 from .params import INDEX, PARAMS, VOICES, default_values
 from .rate_adapter import RateAdapter
+from .suppressor import Suppressor
 from .voice import ENGINE_RATE_HZ, TICK_FRAMES
 
 LIMITER_FRAMES = 72  # 1.5 ms
@@ -37,10 +39,11 @@ RUMBLE_HZ = 40.0
 NEURAL_FOLLOW_S = 1.0  # of the loudness match: a neural voice's own dynamics are part of how it sounds
 RUNG_FADE_FRAMES = 480  # 10 ms: from a voice that is too slow or failed into the next
 SINK = 0.95  # what is left of a failed voice's last sample one sample later
+SUPPRESS_TICKS = 60  # 0.3 s that noise suppression listens before it is heard
 GATE_HYSTERESIS_DB = 6.0
 GATE_OFF_DB = -90.0
 
-_VOICE, _GATE = INDEX["voice.name"], INDEX["gate.threshold_db"]
+_VOICE, _GATE, _SUPPRESS = INDEX["voice.name"], INDEX["gate.threshold_db"], INDEX["suppress.on"]
 _MATCH, _GAIN, _MUTE = INDEX["level.match"], INDEX["level.gain_db"], INDEX["level.mute"]
 _DSP, _OWN, _NEURAL = VOICES.index("dsp"), VOICES.index("own"), VOICES.index("neural")
 
@@ -55,12 +58,14 @@ class Engine:
         neural: NeuralVoice | None = None,
         finer: NeuralVoice | None = None,
         mark: NDArray[np.float32] | None = None,
+        suppressor: Suppressor | None = None,
     ) -> None:
         """Make an engine for mono float32 at rate_hz (8000..192000) with the registry's values or its defaults.
 
         neural is the neural voice with 8-bit weights, finer the same with fp32 weights. Without either, voice.name =
         neural sounds as dsp does. mark is what the watermark says (`rtvc.provenance.payload.signs_of`); without it
-        there is none. Raises ValueError for a rate out of range, a bad mark, or if the two are not equally late.
+        there is none. suppressor is what takes out noise; without it suppress.on does nothing. Raises ValueError for a
+        rate out of range, a bad mark, or if the two are not equally late.
         """
         if not 8000 <= rate_hz <= 192000:
             raise ValueError(f"rate is {rate_hz} Hz: the engine takes 8000 to 192000 Hz")
@@ -68,6 +73,7 @@ class Engine:
         self._values = default_values() if values is None else values.astype(np.float64, copy=True)
         self._mark_signs = mark
         self._voice = DspVoice()
+        self._suppressor = suppressor
         self._neural = {rung: voice for rung, voice in ((FP32, finer), (INT8, neural)) if voice}
         delays = {voice.delay_frames for voice in self._neural.values()}
         if len(delays) > 1:
@@ -81,6 +87,7 @@ class Engine:
         self._sinking = (SINK ** np.arange(1, TICK_FRAMES + 1)).astype(np.float32)
         self._matched, self._match_gain, self._plain_gain = (np.zeros(TICK_FRAMES, np.float32) for _ in range(3))
         self._dsp_gain, self._own_gain, self._gain = (np.zeros(TICK_FRAMES, np.float32) for _ in range(3))
+        self._quiet, self._quiet_gain, self._noisy_gain = (np.zeros(TICK_FRAMES, np.float32) for _ in range(3))
         self._adapter = None if rate_hz == ENGINE_RATE_HZ else RateAdapter(rate_hz, ENGINE_RATE_HZ, self._run)
         self._counts = {"frames": 0, "replaced_samples": 0, "blocks": 0}
         self.reset()
@@ -107,6 +114,11 @@ class Engine:
         self._said_ramps = {rung: ramp_state(float(self.rung == rung)) for rung in self._neural}
         self._own_ramp = ramp_state(float(values[_VOICE] == _OWN))
         self._gain_ramp = ramp_state(self._wanted_gain())
+        suppress = self._suppressor is not None and bool(values[_SUPPRESS])
+        self._suppress_ramp = ramp_state(float(suppress))
+        self._suppress_ticks = SUPPRESS_TICKS if suppress else 0  # that it has listened, 0 while it does not
+        if self._suppressor:
+            self._suppressor.reset()
         self._match_ramp = ramp_state(float(values[_MATCH]))
         self._to_tick = 0
         self.sample = 0
@@ -115,8 +127,10 @@ class Engine:
 
     @property
     def delay_frames(self) -> int:
-        """The algorithmic delay at rate_hz, in frames, the same for every setting."""
+        """The algorithmic delay at rate_hz, in frames; only noise suppression, while it is on, makes it longer."""
         inner = self._voice_delay + LIMITER_FRAMES
+        if self._suppressor and self._suppress_ramp.values[TARGET]:
+            inner += self._suppressor.delay_frames
         return self._adapter.delay_frames(inner) if self._adapter else inner
 
     @property
@@ -128,6 +142,11 @@ class Engine:
     def counters(self) -> dict[str, int]:
         """What happened so far: frames and blocks processed, samples replaced because they were not finite or huge."""
         return dict(self._counts)
+
+    @property
+    def has_suppressor(self) -> bool:
+        """Whether suppress.on does anything."""
+        return self._suppressor is not None
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -202,6 +221,8 @@ class Engine:
         dsp_gain, own_gain, gain = self._dsp_gain[:n], self._own_gain[:n], self._gain[:n]
         self._counts["replaced_samples"] += sanitise(x, clean)
         biquad(self._rumble, clean, clean)
+        if self._suppressor and self._suppress_ticks:
+            self._suppress(self._suppressor, clean)
         gate_detect(self._gate, clean, gate_gain)
         self._voice.process(clean, dsp)
         delay(self._dsp_delay, dsp, dsp)
@@ -238,10 +259,32 @@ class Engine:
         _aim(self._own_ramp, float(values[_VOICE] == _OWN), "voice.name")
         _aim(self._match_ramp, float(values[_MATCH]), "level.match")
         _aim(self._gain_ramp, self._wanted_gain(), "level.mute" if values[_MUTE] else "level.gain_db", fade)
+        self._aim_suppression(bool(values[_SUPPRESS]))
         threshold = float(values[_GATE])
         if threshold <= GATE_OFF_DB:
             threshold = -400.0
         gate_set_thresholds(self._gate, threshold, threshold - GATE_HYSTERESIS_DB)
+
+    def _suppress(self, suppressor: Suppressor, clean: NDArray[np.float32]) -> None:
+        """Take the noise out of clean, as far as that is faded in."""
+        n = clean.shape[0]
+        quiet, quiet_gain, noisy_gain = self._quiet[:n], self._quiet_gain[:n], self._noisy_gain[:n]
+        suppressor.process(clean, quiet)
+        ramp_fill(self._suppress_ramp, quiet_gain)
+        np.subtract(1.0, quiet_gain, out=noisy_gain)
+        mix(clean, noisy_gain, quiet, quiet_gain, clean)
+
+    def _aim_suppression(self, wanted: bool) -> None:
+        """Let noise suppression listen first and be heard then, or fade out and rest."""
+        if self._suppressor is None:
+            return
+        if wanted and self._suppress_ticks == 0:
+            self._suppressor.reset()
+        if wanted:
+            self._suppress_ticks = min(self._suppress_ticks + 1, SUPPRESS_TICKS)
+        elif ramp_at_rest(self._suppress_ramp, 0.0):
+            self._suppress_ticks = 0
+        _aim(self._suppress_ramp, float(wanted and self._suppress_ticks == SUPPRESS_TICKS), "suppress.on")
 
     def _add_neural(self, rung: int, neural: NeuralVoice, clean: NDArray[np.float32], y: NDArray[np.float32]) -> None:
         """Mix a neural voice into y; if its networks fail, let its sound sink and the DSP voice in at the next tick."""

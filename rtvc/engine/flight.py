@@ -37,6 +37,7 @@ MARGIN_FRAMES = 8192  # that the engine may be writing while somebody reads
 INPUT_ROWS, BLOCK_ROWS = 8192, 65536
 STATES, STATE_BYTES = 8, 3 << 20
 PARAMS_SET, RUNG_LIMITED = range(2)  # kinds of input
+# compiled into what is cached below, and Numba watches this file alone: change it with PARAMS
 INPUT_COLUMNS = 4 + len(PARAMS)  # frame, kind, revision and engine sample, values; or frame, kind, heard and ready rung
 BLOCK_COLUMNS = (
     "frame",  # heard when the step ended

@@ -96,6 +96,11 @@ _TABLE = (
     Param("breath.amount", "Breath", "Aspiration noise under the voice", 0, 0, 1, "", 20),
     Param("whisper.amount", "Whisper", "Replaces the voice's tone by noise", 0, 0, 1, "", 20),
     Param("telephone.amount", "Telephone", "Band of a telephone line, with its grit", 0, 0, 1, "", 20),
+    Param(
+        "suppress.on", "Noise suppression",
+        "Takes noise out of what you say, before the voice; 30 ms more delay (needs the extra `suppress`)",
+        0, switch=True,
+    ),
     Param("gate.threshold_db", "Gate", "Sound below this level is silence; -90 is off", -60, -90, -20, "dBFS", 20),
     Param("level.match", "Match loudness", "The output follows the speaker's loudness", 1, switch=True),
     Param("level.gain_db", "Gain", "Output gain", 0, -24, 24, "dB", 20),

@@ -8,8 +8,9 @@ differs is told: from which frame on, how often and by how much.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from .engine import Engine
 from .flight import RUNG_LIMITED, Flight, RecordedState
 from .params import PARAMS
 from .state import StateError, restore
+from .suppressor import installed_suppressor, suppression_missing
 
 BLOCK_FRAMES = 4800
 
@@ -71,11 +73,21 @@ def _engine(state: RecordedState) -> Engine:
         values = np.array(made_as["values"], np.float64)
         if values.shape != (len(PARAMS),):
             raise StateError(f"frame {state.frame}: the engine had {len(values)} parameters, here it has {len(PARAMS)}")
-        engine = build_engine(values=values, point=made_as["point"]) if made_as["neural"] else Engine(values=values)
+        engine = _made(values, made_as)
         restore(engine, state.table, state.data)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise StateError(f"frame {state.frame}: the engine's state is damaged: {error}") from error
     return engine
+
+
+def _made(values: NDArray[np.float64], made_as: Mapping[str, Any]) -> Engine:
+    """Return a fresh engine of the recorded one's make."""
+    suppress = made_as.get("suppressor", False)
+    if suppress and (why := suppression_missing()):
+        raise StateError(f"the recorded engine could suppress noise, and this one cannot: {why}")
+    if made_as["neural"]:
+        return build_engine(values=values, point=made_as["point"], suppress=suppress)
+    return Engine(values=values, suppressor=installed_suppressor() if suppress else None)
 
 
 def _compared(flight: Flight, begin: int, y: NDArray[np.float32]) -> Replayed:

@@ -30,6 +30,7 @@ from .network import NetworkError
 from .param_block import PARAM_INT64, confirm_params, read_params
 from .params import default_values, to_vector
 from .pump import DSP_MAX_AGE_S, NEURAL_MAX_AGE_S, Pump
+from .suppressor import installed_suppressor
 from .taps import TAPS_INT64, taps_begin
 
 POLL_S = 0.0005
@@ -166,7 +167,7 @@ class _Server:
         self._link, self._params, self._stats = link, params, stats
         self._values = default_values()
         self._rev = 0
-        self._engine = Engine()
+        self._engine = Engine(suppressor=installed_suppressor())
         self._take_params()
         self._neural = NEURAL_NONE
         self._barred = not settings.networks
@@ -181,6 +182,7 @@ class _Server:
         taps_begin(taps, self._engine.sample)
         if flight is not None:
             made_as = {"values": self._values.tolist(), "neural": self._neural == NEURAL_SPEAKS,
+                       "suppressor": self._engine.has_suppressor,
                        "point": settings.point, "provider": settings.provider}  # fmt: skip
             self._states = FlightStates(flight, self._engine, made_as)
         self._block_row = np.zeros(len(BLOCK_COLUMNS), np.int64)

@@ -45,7 +45,8 @@ class Session:
         values = to_vector(sound)
         neural = sound.get("voice.name") == "neural"
         self.engine = build_engine(values=values, point="fast") if neural else Engine(values=values)
-        made_as = {"values": values.tolist(), "neural": neural, "point": "fast", "provider": "CPUExecutionProvider"}
+        made_as = {"values": values.tolist(), "neural": neural, "point": "fast", "provider": "CPUExecutionProvider",
+                   "suppressor": self.engine.has_suppressor}  # fmt: skip
         self.states = FlightStates(self.flight, self.engine, made_as)
         self.pump = Pump(self.link, self.engine, 0.004, 0.4, False, None, self.flight)
 
