@@ -36,6 +36,7 @@ APT_PACKAGE = {
     "dbus-daemon": "dbus",
     "jackd": "jackd2",
     "jack_wait": "jackd2",
+    "strace": "strace",
 }
 _FOREIGN = ("PULSE_", "PIPEWIRE_", "JACK_", "DBUS_SESSION_BUS_ADDRESS", "XDG_")  # would lead clients elsewhere
 
