@@ -31,6 +31,7 @@ def neural_voice(point: str = DEFAULT_POINT, precision: str = DEFAULT_PRECISION,
     """
     voice = NeuralVoice(Network(point, precision, provider=provider), built_in_timbres())
     voice.warm_up()
+    voice.f0_of(0)  # what a frame without a voice does not need
     return voice
 
 

@@ -25,7 +25,7 @@ from .build import build_engine, wants_neural
 from .engine import Engine
 from .flight import BLOCK_COLUMNS, FLIGHT_INT64, FlightStates, flight_block, flight_limit, flight_params
 from .guard import guarded
-from .ladder import BARRED, Ladder
+from .ladder import BARRED, DSP, Ladder
 from .network import NetworkError
 from .param_block import PARAM_INT64, confirm_params, read_params
 from .params import default_values, to_vector
@@ -97,6 +97,7 @@ def warm_up() -> None:
     taps_begin(taps, 0)
     pump = Pump(link, engine, 0.001, 0.03, True, taps, flight)
     everything = to_vector({"breath.amount": 0.5, "whisper.amount": 0.5, "telephone.amount": 0.5, "pitch.semitones": 3})
+    flight_limit(flight, DSP, DSP)
     block = (0.1 * np.sin(0.02 * np.arange(256))).astype(np.float32)
     for i in range(130):
         if i == 30:

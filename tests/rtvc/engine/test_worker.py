@@ -132,8 +132,8 @@ def test_without_the_right_to_real_time_it_goes_on_without(monkeypatch: pytest.M
     assert asked == [(0, os.SCHED_FIFO, worker.FIFO_PRIORITY)]
 
 
-# run in a fresh interpreter: after warm-up, neither another voice nor another rate nor any trouble compiles or loads
-AFTER_WARM_UP = """
+# run in fresh interpreters: after warm-up, neither another voice nor another rate nor any trouble compiles or loads
+COMPILED = """
 import sys
 import numpy as np
 from numba.core.dispatcher import Dispatcher
@@ -144,7 +144,8 @@ def compiled():
     modules = [module for name, module in list(sys.modules.items()) if name.startswith("rtvc.")]
     found = {id(value): value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
     return {f"{d.__module__}.{d.__name__}": len(d.signatures) for d in found.values()}
-
+"""
+AFTER_WARM_UP = """
 worker.warm_up()
 before = compiled()
 
@@ -170,13 +171,53 @@ for in_hz, out_hz in ((48000, 48000), (44100, 96000), (16000, 44100)):
         if not (80 < i < 90 or 150 < i < 190):
             pump.step(i * 0.005)
     assert pump.counters.cuts > 0 and pump.counters.dropped_frames > 0
+"""
+AFTER_NEURAL_WARM_UP = """
+from rtvc.engine.flight import FLIGHT_INT64
+from rtvc.engine.param_block import PARAM_INT64, write_params
+from rtvc.engine.params import PARAMS, to_vector
+from rtvc.engine.taps import TAPS_INT64
+
+link, params, stats = fields.link_memory(), np.zeros(PARAM_INT64, np.int64), np.zeros(worker.STATS)
+link[fields.CAPTURE_RATE_HZ] = link[fields.PLAYBACK_RATE_HZ] = 48000
+link[fields.CAPTURE_CHANNELS] = link[fields.PLAYBACK_CHANNELS] = 1
+neural = {"voice.name": "neural"}
+write_params(params, to_vector(neural))
+settings = worker.WorkerSettings("", "", "", "", False, 0.004, None, "fast", "CPUExecutionProvider")
+worker.warm_up()
+server = worker._Server(link, params, stats, np.zeros(TAPS_INT64, np.int64), settings, np.zeros(FLIGHT_INT64, np.int64))
+before = compiled()
+
+random = np.random.default_rng(0)
+for i in range(900):
+    if i % 100 == 10:
+        values = [random.uniform(p.minimum, p.maximum) for p in PARAMS.values()]
+        values = [round(v) if p.choices or p.switch else v for v, p in zip(values, PARAMS.values())]
+        write_params(params, to_vector(neural | {"suppress.on": i % 200 == 10}, np.array(values)))
+    if i % 150 == 0:
+        server._engine.failures.update({1: "as if its networks had failed"} if i == 600 else {})
+    x = (0.2 * np.sin(0.02 * np.arange(256)) + 0.1 * random.standard_normal(256)).astype(np.float32)
+    fields.link_capture(link, x, 256, 1 + i * 5_333_333)
+    fields.link_playback(link, np.zeros(256, np.float32), 256, 1 + i * 5_333_333)
+    server._take_params()
+    moved = server._pump.step(i * 0.005333)
+    slow = 0.1 if i % 300 == 299 else 0.001
+    server._judge(moved or 256, slow, slow, 1.0 * i)
+    server._record(0.0, 0.001)
+    server._report(0.1)
+    server._states.take_if_due(1.0)
+assert server._ladder.changes > 2
+"""
+CHANGES = """
 after = compiled()
 print({name: count for name, count in after.items() if count != before.get(name)})
 """
 
 
-def test_after_warm_up_nothing_is_left_to_compile() -> None:
-    done = subprocess.run([sys.executable, "-c", AFTER_WARM_UP], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("script", [AFTER_WARM_UP, AFTER_NEURAL_WARM_UP])
+def test_after_warm_up_nothing_is_left_to_compile(script: str) -> None:
+    words = [sys.executable, "-c", COMPILED + script + CHANGES]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "{}", done.stderr
 
 
