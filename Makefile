@@ -11,14 +11,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # what the program itself uses, and what the tests start besides
 APT_RUN := libportaudio2 pulseaudio-utils
 APT_TEST := $(APT_RUN) pulseaudio libasound2-plugins alsa-utils dbus pipewire pipewire-pulse pipewire-bin \
-	pipewire-jack wireplumber jackd2 libsndfile1 chromium
+	pipewire-jack wireplumber jackd2 libsndfile1 chromium strace
 # PyTorch without CUDA: a tenth of the download, enough for the tests; used where pip or PyTorch's own index offers it
 TORCH_CPU := torch==2.13.0+cpu
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # the stock JavaScript client that a test connects with
 NPM := npm install --silent --no-audit --no-fund --prefix $(VENV)/node
 OBS_WEBSOCKET_JS := obs-websocket-js@5.0.8
-BENCHES := compute latency isolation drift convert coldstart control faults load
+BENCHES := compute latency isolation drift convert coldstart control faults kills load audit
 
 .PHONY: demo test lint bench clean system-run system-test
 .DEFAULT_GOAL := demo

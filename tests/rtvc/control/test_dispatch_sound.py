@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from rtvc.control.asker import Asker
 from rtvc.control.auth import Identity
 from rtvc.control.sound import Vector
@@ -205,5 +207,21 @@ def test_changes_are_told_merged_in_their_order_and_once(play: Play) -> None:
         assert ("bert#2", {"formant.ratio": 1.5}) in [(event["by"], event["values"]) for event in events]
         assert (events[-1]["by"], events[-1]["values"]) == ("anna#1", {"breath.amount": 0.1})
         assert events[-1]["rev"] == room.desk.sound.rev
+
+    play(story)
+
+
+def test_noise_suppression_that_is_not_installed_is_refused_with_what_to_install(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "suppress.on: noise suppression is not installed: pip install 'rtvc[suppress]'"
+    monkeypatch.setattr("rtvc.control.sound.suppression_missing", lambda: told)
+
+    async def story(room: Room) -> None:
+        for request in ("SetParam", "ToggleParam"):
+            answer = await room.ask(request, {"id": "suppress.on"} | ({"value": True} if request == "SetParam" else {}))
+            assert (answer.status, answer.comment) == (Status.CANNOT_ACT, told)
+        assert room.value("suppress.on") is False
+        await room.data("SetParam", {"id": "suppress.on", "value": False})
 
     play(story)
