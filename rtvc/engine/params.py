@@ -98,7 +98,8 @@ _TABLE = (
     Param("telephone.amount", "Telephone", "Band of a telephone line, with its grit", 0, 0, 1, "", 20),
     Param(
         "suppress.on", "Noise suppression",
-        "Takes noise out of what you say, before the voice; 30 ms more delay (needs the extra `suppress`)",
+        "Takes noise out before the voice, 30 ms later; for the DSP voice: neural ones lose words by it "
+        "(needs the extra `suppress`)",
         0, switch=True,
     ),
     Param("gate.threshold_db", "Gate", "Sound below this level is silence; -90 is off", -60, -90, -20, "dBFS", 20),

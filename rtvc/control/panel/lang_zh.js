@@ -288,7 +288,7 @@ export const chinese = {
   "param.telephone.amount": "电话",
   "param.telephone.amount.doc": "电话线路的频带和失真",
   "param.suppress.on": "降噪",
-  "param.suppress.on.doc": "在变声之前去除您声音中的噪声；延迟增加 30 毫秒（需另装降噪组件）",
+  "param.suppress.on.doc": "在变声之前去除噪声，延迟增加 30 毫秒；适用于 DSP 声音，神经网络声音会因此丢失字词（需另装降噪组件）",
   "param.gate.threshold_db": "噪声门",
   "param.gate.threshold_db.doc": "低于此电平即静音；-90 为关闭",
   "param.level.match": "匹配响度",
