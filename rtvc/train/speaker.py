@@ -141,7 +141,8 @@ def calibrate(network: SpeakerEncoder, data: TrainingSet, seed: int = 0) -> tupl
 
     Raises TrainingError if there are not two speakers with enough speech.
     """
-    queries, enrolled = [], []
+    queries: list[Floats] = []
+    enrolled: list[Floats] = []
     groups = speakers_of(data)
     for k in np.random.default_rng(seed).permutation(len(groups)):
         x = np.concatenate([without_pauses(data.sound(item)) for item in groups[k][:20]])

@@ -183,6 +183,7 @@ def _started(library: Library, profile: Profile) -> tuple[Samples, Samples]:
     kept = library.store.read(profile.id + FIT_SUFFIX)
     if kept is not None:
         fields = msgpack.unpackb(kept)
-        return tuple(np.frombuffer(fields[name], "<f4").astype(np.float32) for name in ("timbre", "personal"))
+        timbre, personal = (np.frombuffer(fields[name], "<f4").astype(np.float32) for name in ("timbre", "personal"))
+        return timbre, personal
     nothing = np.zeros(FILM_UNITS, np.float32)
     return profile.timbre, nothing if profile.personal is None else profile.personal

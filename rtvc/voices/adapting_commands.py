@@ -1,0 +1,116 @@
+"""`rtvc voices match` and `rtvc voices adapt`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+from rtvc.progress import StatusLine, bar
+
+from .adapt import adapt
+from .errors import VoiceError
+from .library import Library
+from .match import Candidate, Round, Suited, Trial, approach, known_voices, rank
+from .recogniser import recogniser
+from .recording_check import Samples, read_recording
+from .speaker import Speaker
+
+SHOWN = 5
+
+
+def add_match_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `rtvc voices match` to parser."""
+    parser.add_argument("file", metavar="FILE", type=Path, help="recording of the voice that is looked for")
+    parser.add_argument(
+        "--source", metavar="FILE", type=Path, help="of your own speech: the best voices are tried out with it"
+    )
+    parser.add_argument("--limit", type=int, default=SHOWN, metavar="N", help=f"voices shown ({SHOWN})")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_match(args: argparse.Namespace, library: Library | None) -> int:
+    """Rank the voices; return 0 if there is a match, 1 if not. Raises VoiceError."""
+    if args.limit < 1:
+        raise VoiceError(f"--limit {args.limit}: must be 1 or more")
+    speaker = Speaker()
+    profiles = [] if library is None else [p for p in library.profiles()[0] if not library.refusal(p)]
+    x, rate_hz = read_recording(args.file)
+    candidates = rank(x, rate_hz, known_voices(speaker, profiles), speaker)
+    trial = None if args.source is None else Trial(*read_recording(args.source), speaker, recogniser())
+    shown = candidates[: args.limit]
+    suited: list[Suited | None] = []
+    with StatusLine() as line:
+        for k, candidate in enumerate(shown):
+            line.show(f"{bar(k / len(shown))} {candidate.voice.name}")
+            suited.append(trial.suited(candidate.voice) if trial else None)
+    if args.json:
+        print(json.dumps([_facts(*pair) for pair in zip(shown, suited, strict=True)]))
+    else:
+        print("\n".join(_table(shown, suited)))
+    if candidates[0].likeness >= speaker.same_speaker:
+        return 0
+    if not args.json:
+        print(f"no match: the likest is {candidates[0].likeness:.2f} like it, {speaker.same_speaker:.2f} would be one")
+        if trial is not None:
+            _approach(x, rate_hz, candidates, trial, speaker)
+        print("to make a voice of it, with its speaker's consent: rtvc voices enrol NAME FILES, then rtvc voices adapt")
+    return 1
+
+
+def _approach(x: Samples, rate_hz: int, candidates: list[Candidate], trial: Trial, speaker: Speaker) -> None:
+    print("looking for a voice between those known, each round said with your own speech:")
+
+    def told(tried: Round) -> None:
+        print(f"  {tried.likeness:5.2f} {'better' if tried.kept else '      '} {tried.what}", flush=True)
+
+    _, likeness = approach(x, rate_hz, candidates, trial, speaker, told)
+    print(f"likest: {likeness:.2f}")
+
+
+def _facts(candidate: Candidate, suited: Suited | None) -> dict[str, object]:
+    facts: dict[str, object] = {"voice": candidate.voice.name, "likeness": round(candidate.likeness, 4)}
+    facts |= {"semitones": round(candidate.semitones, 2), "formant_ratio": round(candidate.formant_ratio, 3)}
+    for name, value in () if suited is None else vars(suited).items():
+        facts[name] = None if math.isnan(value) else round(value, 4)
+    return facts
+
+
+def _table(shown: list[Candidate], suited: list[Suited | None]) -> list[str]:
+    lines = [f"{'voice':<20} likeness  pitch to it  formants to it"]
+    for candidate, found in zip(shown, suited, strict=True):
+        pitch, formants = f"{candidate.semitones:+.1f} semitones", f"{candidate.formant_ratio:.2f} x"
+        lines.append(f"{candidate.voice.name:<20} {candidate.likeness:8.2f} {pitch:>15} {formants:>10}")
+        if found is not None:
+            lost = "" if math.isnan(found.word_error) else f", {found.word_error:.0%} of the words lost"
+            lines.append(
+                f"    with your speech: pitch range {found.f0_overlap:.0%} alike, formants {found.formant_distance:.2f}"
+                f" octaves away, likeness {found.likeness:.2f}{lost}"
+            )
+    return lines
+
+
+def add_adapt_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `rtvc voices adapt` to parser."""
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", type=Path, help="recordings of its speaker, 1 to 10 min in all"
+    )
+
+
+def run_adapt(args: argparse.Namespace, library: Library) -> int:
+    """Adapt a voice; return 0 if it became better, 1 if it was left as it was. Raises VoiceError."""
+    library.find(args.name)
+    recordings = [read_recording(path) for path in args.files]
+    with StatusLine() as line:
+        found = adapt(
+            library, args.name, recordings, recogniser(), Speaker(), lambda done, what: line.show(f"{bar(done)} {what}")
+        )
+    before, after = found.before, found.after
+    print(f"{found.speech_s:.0f} s of speech; on what was held out:")
+    print(f"  likeness to the speaker   {before.likeness:.3f} -> {after.likeness:.3f}")
+    print(f"  words not understood      {before.word_error:.1%} -> {after.word_error:.1%}")
+    print(f"  distance of the spectra   {found.distance_before:.3f} -> {found.distance_after:.3f}")
+    print(f"{args.name} was adapted" if found.kept else f"{args.name} was left as it was: it did not become better")
+    return 0 if found.kept else 1
