@@ -105,16 +105,6 @@ def match(report: Report, speaker: Speaker, speech: dict[str, Samples]) -> None:
         report.target(f"right speaker first, of {len(chosen)}, from 5 s", top1, "", ">= 0.95")
 
 
-class WordsOf:
-    """The recogniser that `adapt` asks, from the judges."""
-
-    def __init__(self, judges: Judges) -> None:
-        self._judges = judges
-
-    def words(self, speech: Samples, rate_hz: int) -> str:
-        return self._judges.transcribe(speech, rate_hz)
-
-
 class Voices:
     """Makes voices of speakers and judges what others' words sound like in them."""
 
@@ -140,8 +130,8 @@ class Voices:
                 library = make_library(Path(folder) / "voices", "nobody needs it")
                 library.save(start)
                 began = time.perf_counter()
-                found = adapt(library, start.name, [(x[: 60 * minutes * rate_hz], rate_hz)], WordsOf(self._judges),
-                              self._speaker, lambda *_: None)  # fmt: skip
+                speech = [(x[: 60 * minutes * rate_hz], rate_hz)]
+                found = adapt(library, start.name, speech, self._speaker, lambda *_: None)
                 took_min = (time.perf_counter() - began) / 60.0
                 profile = library.find(start.name)
             self._row("adapted" if found.kept else "not kept", f"{minutes} min", name, profile, target, took_min)

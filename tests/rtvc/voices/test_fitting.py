@@ -53,16 +53,6 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rtvc.voices.fitting.FitPlan", lambda: QUICK)
 
 
-class Words:
-    """A recogniser that hears what it is told to, in turn."""
-
-    def __init__(self, *heard: str) -> None:
-        self._heard = list(heard)
-
-    def words(self, speech: Samples, rate_hz: int) -> str:
-        return self._heard.pop(0)
-
-
 def test_what_is_heard_does_not_depend_on_what_was_heard_before() -> None:
     x = at_rate(*bundled("emma"), RATE_HZ)[: 2 * RATE_HZ]
     listener = Listener(Network("clear"))
@@ -114,24 +104,22 @@ def enrolled(library: Library, speaker: Speaker, speech: tuple[Samples, int]) ->
     library.save(person(timbre=heard.timbre, embedding=heard.embedding, home_hz=120.0))
 
 
-@pytest.mark.parametrize(
-    ("after", "kept"), [("one two three four", True), ("one two", False)], ids=["words kept", "words lost"]
-)
-def test_it_is_kept_only_if_the_voice_is_liker_and_no_words_are_lost(
+@pytest.mark.parametrize(("worse", "kept"), [(1.0, True), (-1.0, False)], ids=["content kept", "content lost"])
+def test_it_is_kept_only_if_the_voice_is_liker_and_no_content_is_lost(
     library: Library,
     speaker: Speaker,
     speech: tuple[Samples, int],
     monkeypatch: pytest.MonkeyPatch,
-    after: str,
+    worse: float,
     kept: bool,
     short: None,
 ) -> None:
+    monkeypatch.setattr(adapting, "WORSE_CONTENT", worse)
     enrolled(library, speaker, speech)
     before = library.find("anna")
     monkeypatch.setattr(speaker, "embed", _likening(speaker, before.embedding))
     told: list[tuple[float, str]] = []
-    words = Words("one two three four", "one two three four", after)
-    found = adapt(library, "anna", [speech], words, speaker, lambda done, what: told.append((done, what)))
+    found = adapt(library, "anna", [speech], speaker, lambda done, what: told.append((done, what)))
     assert found.kept is kept
     assert found.distance_after < found.distance_before
     now = library.find("anna")
@@ -166,7 +154,7 @@ def test_an_interrupted_fit_leaves_the_voice_and_goes_on(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        adapt(library, "anna", [speech], Words(), speaker, interrupt)
+        adapt(library, "anna", [speech], speaker, interrupt)
     after = library.find("anna")
     assert after.personal is None and np.array_equal(after.timbre, before.timbre)
     timbre, personal = adapting._started(library, after)
@@ -178,17 +166,17 @@ def test_an_interrupted_fit_leaves_the_voice_and_goes_on(
 def test_what_cannot_be_adapted_is_refused(library: Library, speaker: Speaker, speech: tuple[Samples, int]) -> None:
     library.save(person("bare", embedding=None))
     with pytest.raises(VoiceError, match="is a blend"):
-        adapt(library, "bare", [speech], Words(), speaker, lambda *_: None)
+        adapt(library, "bare", [speech], speaker, lambda *_: None)
     enrolled(library, speaker, speech)
     with pytest.raises(VoiceError, match=r"too little to adapt to; record 30 s or more"):
-        adapt(library, "anna", [(speech[0][: 9 * speech[1]], speech[1])], Words(), speaker, lambda *_: None)
+        adapt(library, "anna", [(speech[0][: 9 * speech[1]], speech[1])], speaker, lambda *_: None)
     x, rate_hz = bundled("heart")
     other = np.tile(x, -(-40 * rate_hz // len(x)))
     with pytest.raises(VoiceError, match="is not spoken by 'anna'"):
-        adapt(library, "anna", [speech, (other, rate_hz)], Words(), speaker, lambda *_: None)
+        adapt(library, "anna", [speech, (other, rate_hz)], speaker, lambda *_: None)
     library.revoke("anna")
     with pytest.raises(ConsentError, match="was revoked"):
-        adapt(library, "anna", [speech], Words(), speaker, lambda *_: None)
+        adapt(library, "anna", [speech], speaker, lambda *_: None)
 
 
 def test_a_voice_says_as_much_as_it_was_given() -> None:
