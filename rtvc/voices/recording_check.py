@@ -58,14 +58,20 @@ class RecordingReport:
 def read_recording(path: Path) -> tuple[Samples, int]:
     """Return the samples (float32[n], mono) and the rate in Hz of an audio file.
 
-    Raises VoiceError if it is longer than FILE_MAX_S, before any of it is read, and AudioFileError.
+    Raises VoiceError if it is longer than FILE_MAX_S, before any of it is read, or holds samples that are no numbers,
+    and AudioFileError.
     """
     with AudioReader(path) as reader:
         length_s = reader.frames / reader.rate_hz
         if length_s > FILE_MAX_S:
             raise VoiceError(f"{path}: {length_s / 60:.0f} min long; {FILE_MAX_S / 60:g} min is the most, cut it")
         samples = np.zeros(reader.frames, np.float32)
-        return samples[: reader.read(samples)], reader.rate_hz
+        count = reader.read(samples)
+        if reader.nonfinite:
+            raise VoiceError(
+                f"{path}: {reader.nonfinite} samples are no numbers (NaN, infinite); record or save it again"
+            )
+        return samples[:count], reader.rate_hz
 
 
 def check_recording(
