@@ -50,7 +50,7 @@ def test_it_takes_no_more_than_the_longest(pulseaudio: rig.Server, inside: Enter
 def test_a_lost_microphone_is_told(pulseaudio: rig.Server, inside: Enter) -> None:
     plug = pulseaudio.plug_in()
     inside(pulseaudio)
-    with Microphone() as microphone, pytest.raises(DeviceError, match="fake-mic.*record again once it is back"):
+    with Microphone() as microphone, pytest.raises(DeviceError, match=r"fake-mic.*record again once it is back"):
         microphone.record(lambda: (pulseaudio.unplug(plug), time.sleep(1.0)), 5.0, lambda *_: None)
 
 
