@@ -59,34 +59,39 @@ def check_enrolment(
     must be recorded again, and why.
     """
     faults = list(faults)
-    names = [name for name, _ in found]
-    speech_s: list[float] = []
-    embeddings: list[NDArray[np.float32] | None] = []
-    for k, (name, (samples, rate_hz)) in enumerate(found):
-        told(k / len(found))
-        report = check_recording(samples, rate_hz, FILE_SPEECH_MIN_S, encoder)
-        faults += [f"{name}: {fault}" for fault in report.faults]
-        speech_s.append(report.speech_s)
-        embeddings.append(None if report.faults else encoder.embed(samples, rate_hz))
-    heard = [(k, embedding) for k, embedding in enumerate(embeddings) if embedding is not None]
-    if len(heard) > 1:
-        likeness = _likeness(np.array([e for _, e in heard]), np.array([speech_s[k] for k, _ in heard]), encoder)
-        faults += [
-            f"{names[k]}: somebody else than in the other recordings seems to speak (likeness {alike:.2f}, at least "
-            f"{encoder.same_speaker:.2f}); leave it out, or record it again"
-            for (k, _), alike in zip(heard, likeness, strict=True)
-            if not alike >= encoder.same_speaker
-        ]
-    total_s = sum(speech_s)
-    if total_s < SPEECH_MIN_S:
-        faults.append(f"{total_s:.1f} s of speech in all are too little; record {SPEECH_MIN_S:g} s, better 20 or more")
     if (length_s := _length_s(found)) > LENGTH_MAX_S:
         faults.append(
             f"{length_s / 60:.1f} min or more in all; {LENGTH_MAX_S / 60:g} min is the most: give the best, and keep "
             "the rest for `rtvc voices adapt`"
         )
+        raise _refused(faults)
+    total_s = 0.0
+    heard: list[tuple[str, float, NDArray[np.float32]]] = []
+    for k, (name, (samples, rate_hz)) in enumerate(found):
+        told(k / len(found))
+        try:
+            report = check_recording(samples, rate_hz, FILE_SPEECH_MIN_S, encoder)
+            embedding = None if report.faults else encoder.embed(samples, rate_hz)
+        except VoiceError as error:  # too little of it stands out of the noise for the encoder
+            faults.append(f"{name}: {error}; record it again in a quiet room")
+            continue
+        faults += [f"{name}: {fault}" for fault in report.faults]
+        total_s += report.speech_s
+        if embedding is not None:
+            heard.append((name, report.speech_s, embedding))
+    if len(heard) > 1:
+        names, speech_s, embeddings = zip(*heard, strict=True)
+        likeness = _likeness(np.array(embeddings), np.array(speech_s), encoder)
+        faults += [
+            f"{name}: somebody else than in the other recordings seems to speak (likeness {alike:.2f}, at least "
+            f"{encoder.same_speaker:.2f}); leave it out, or record it again"
+            for name, alike in zip(names, likeness, strict=True)
+            if not alike >= encoder.same_speaker
+        ]
+    if total_s < SPEECH_MIN_S:
+        faults.append(f"{total_s:.1f} s of speech in all are too little; record {SPEECH_MIN_S:g} s, better 20 or more")
     if faults:
-        raise VoiceError("no voice can be made of this:" + "".join(f"\n  {fault}" for fault in faults))
+        raise _refused(faults)
     return total_s
 
 
@@ -112,6 +117,10 @@ def profile_of(
         new_id(), name, heard.timbre, statistics["f0_median_hz"], today(), statistics, (), tuple(consents), None,
         heard.embedding, doc, licence, source,
     )  # fmt: skip
+
+
+def _refused(faults: Sequence[str]) -> VoiceError:
+    return VoiceError("no voice can be made of this:" + "".join(f"\n  {fault}" for fault in faults))
 
 
 def _length_s(found: Sequence[tuple[str, Recording]]) -> float:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import resources
@@ -23,6 +24,7 @@ from rtvc.voices.consent_check import Challenge
 from rtvc.voices.library import open_library
 from rtvc.voices.rates import at_rate
 from rtvc.voices.recording_check import Samples, read_recording
+from tests import rig
 from tests.rtvc.voices.conftest import PASSPHRASE
 
 RATE_HZ = 24000
@@ -138,6 +140,34 @@ def test_a_voice_is_made_and_nothing_else_is_kept(room: Room, anna: tuple[str, s
     assert "exists; erase it first" in room.enrol(*anna, *consented(room), code=1)
     assert main(["voices", "show", "anna", "--json"]) == 0
     assert json.loads(room.capsys.readouterr().out)["statistics"]["f0_median_hz"] == pytest.approx(188, abs=5)
+
+
+def test_a_voice_is_made_at_the_microphone(
+    room: Room,
+    heart: Samples,
+    fresh: Samples,
+    pulseaudio: rig.Server,
+    inside: Callable[[rig.Server], None],
+) -> None:
+    pulseaudio.plug_in()
+    inside(pulseaudio)
+
+    def speak(samples: Samples) -> Callable[[], str]:
+        def play() -> str:
+            time.sleep(0.7)
+            pulseaudio.play(at_rate(samples, RATE_HZ, rig.RATE_HZ)).wait()
+            time.sleep(0.7)
+            return ""
+
+        return play
+
+    cut = 5 * RATE_HZ // 2
+    room.answers = [str, speak(np.concatenate((heart, fresh[:cut]))), str, speak(fresh[cut:])]
+    text = room.enrol("--record", *ANNA)
+    assert "anna: enrolled from 1" in text
+    made = open_library(room.folder / "data" / "voices", lambda: PASSPHRASE).find("anna")
+    assert made.consents[0].likeness > 0.85
+    assert not list((room.folder / "tmp").iterdir())
 
 
 def test_who_and_what_for_are_asked(room: Room, anna: tuple[str, str], fresh: Samples) -> None:
