@@ -6,7 +6,6 @@ Nothing is written before the consent is accepted, and no sound is ever written.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -91,39 +90,41 @@ def run_enrol(args: argparse.Namespace, there: Sequence[Profile], library: Calla
 
 def _made(args: argparse.Namespace, wanted: Consent) -> Profile:
     """Return the voice with an accepted consent."""
-    from rtvc.audio.microphone import Microphone
-
     from .enrol import check_enrolment, joined, profile_of, read_enrolment
     from .recogniser import recogniser
     from .speaker import Speaker
     from .spoken_consent import ask_consent, from_file, from_microphone
 
-    with contextlib.ExitStack() as stack:
-        with StatusLine() as line:
-            line.show("loading the networks (the first time, the speech recogniser is downloaded: 75 MB)")
-            speaker, hearer = Speaker(), recogniser()
-        microphone: Microphone | None = None
-        if args.consent is None or args.record is not None:
-            devices = load_settings().devices
-            microphone = stack.enter_context(Microphone(devices.host or "", devices.capture or ""))
-        found, faults = read_enrolment(args.files)
-        if microphone is not None and args.record is not None:
-            found = [("the recording", _recorded(microphone, args.record))]
-        with StatusLine() as line:
-            speech_s = check_enrolment(found, speaker, faults, lambda done: line.show(f"{bar(done)} checking"))
-            line.show("listening to the voice")
-            recordings = [recording for _, recording in found]
-            source = f"enrolled from {speech_s:.0f} s of speech"
-            profile = profile_of(args.name, recordings, (wanted,), speaker, args.doc, args.licence, source)
-        print(f"{speech_s:.0f} s of good speech")
+    with StatusLine() as line:
+        line.show("loading the networks (the first time, the speech recogniser is downloaded: 75 MB)")
+        speaker, hearer = Speaker(), recogniser()
+    if args.consent is None or args.record is not None:
+        with _microphone():
+            pass  # one that is missing is told before anybody speaks
+    found, faults = read_enrolment(args.files)
+    if args.record is not None:
+        found = [("the recording", _recorded(args.record))]
+    with StatusLine() as line:
+        speech_s = check_enrolment(found, speaker, faults, lambda done: line.show(f"{bar(done)} checking"))
+        line.show("listening to the voice")
+        recordings = [recording for _, recording in found]
+        source = f"enrolled from {speech_s:.0f} s of speech"
+        profile = profile_of(args.name, recordings, (wanted,), speaker, args.doc, args.licence, source)
+    print(f"{speech_s:.0f} s of good speech")
 
-        def answer() -> Recording:
-            if args.consent is not None or microphone is None:
-                return from_file(args.consent)
-            return from_microphone(microphone)
+    def answer() -> Recording:
+        return from_microphone(_microphone) if args.consent is None else from_file(args.consent)
 
-        given = ask_consent(wanted, joined(recordings), answer, hearer, speaker)
+    given = ask_consent(wanted, joined(recordings), answer, hearer, speaker)
     return dataclasses.replace(profile, consents=(given,))
+
+
+def _microphone() -> Microphone:
+    """Return the microphone of the settings, opened. Raises DeviceError."""
+    from rtvc.audio.microphone import Microphone
+
+    devices = load_settings().devices
+    return Microphone(devices.host or "", devices.capture or "")
 
 
 def _wanted(args: argparse.Namespace) -> Consent:
@@ -136,15 +137,15 @@ def _wanted(args: argparse.Namespace) -> Consent:
     return Consent(new_id(), speaker, purpose, uses, today(), expires, phrase, 0.0, 1.0, "")
 
 
-def _recorded(microphone: Microphone, seconds: float) -> Recording:
+def _recorded(seconds: float) -> Recording:
     """Return the speech to be enrolled, from the microphone."""
     from .spoken_consent import record
 
-    ends = f"{seconds:g} s" if seconds else "until you press Enter again"
+    ends = f"it ends after {seconds:g} s" if seconds else "and Enter again when you are done"
     print("Read anything aloud in your everyday voice, with pauses between sentences: 10 s or more, better 30.")
-    input(f"Press Enter to start recording ({microphone.name}), {ends}: ")
-    until = (lambda: time.sleep(seconds)) if seconds else input
-    return record(microphone, until, RECORD_MAX_S), microphone.rate_hz
+    input(f"Press Enter to start recording, {ends}: ")
+    with _microphone() as microphone:
+        return record(microphone, (lambda: time.sleep(seconds)) if seconds else input, RECORD_MAX_S)
 
 
 def _day(text: str) -> date:

@@ -65,18 +65,19 @@ def from_file(path: Path) -> Recording:
     return recording
 
 
-def from_microphone(microphone: Microphone) -> Recording:
-    """Wait for Enter twice; return what was said between."""
-    input(f"Press Enter to start recording ({microphone.name}), and Enter again when you are done: ")
-    return record(microphone, input, LENGTH_MAX_S), microphone.rate_hz
+def from_microphone(opened: Callable[[], Microphone]) -> Recording:
+    """Wait for Enter twice; return what was said between. Raises DeviceError."""
+    input("Press Enter to start recording, and Enter again when you are done: ")
+    with opened() as microphone:
+        return record(microphone, input, LENGTH_MAX_S)
 
 
-def record(microphone: Microphone, until: Callable[[], object], longest_s: float) -> Samples:
+def record(microphone: Microphone, until: Callable[[], object], longest_s: float) -> Recording:
     """Return what is said until until() returns, with a level meter meanwhile. Raises DeviceError."""
     with StatusLine() as line:
 
         def heard(seconds: float, peak_db: float) -> None:
-            loud = "  too loud" if peak_db > -1.0 else ""
-            line.show(f"recording {seconds:5.1f} s  {meter(peak_db)}{loud}")
+            loud = "too loud" if peak_db > -1.0 else ""
+            line.show(f"{microphone.name}: {seconds:5.1f} s  {meter(peak_db)}  {loud}")
 
-        return microphone.record(until, longest_s, heard)
+        return microphone.record(until, longest_s, heard), microphone.rate_hz
