@@ -114,9 +114,18 @@ def profile_of(
     heard = speaker.hear(speech, RATE_HZ)
     statistics = speech_statistics(speech, RATE_HZ)
     return Profile(
-        new_id(), name, heard.timbre, statistics["f0_median_hz"], today(), statistics, (), tuple(consents), None,
-        heard.embedding, doc, licence, source,
-    )  # fmt: skip
+        id=new_id(),
+        name=name,
+        timbre=heard.timbre,
+        home_hz=statistics["f0_median_hz"],
+        made=today(),
+        statistics=statistics,
+        consents=tuple(consents),
+        embedding=heard.embedding,
+        doc=doc,
+        licence=licence,
+        source=source,
+    )
 
 
 def _refused(faults: Sequence[str]) -> VoiceError:
