@@ -6,6 +6,7 @@ that this needs plays silence.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -65,7 +66,8 @@ class Microphone:
         finally:
             taken.over.set()
             taken.join()
-            self._streams.stop()
+            with contextlib.suppress(DeviceError):  # that it is gone is told below
+                self._streams.stop()
         if taken.lost:
             raise DeviceError(f"{self.name}: {taken.lost}")
         return taken.samples[round(SETTLE_S * self.rate_hz) : taken.frames].copy()

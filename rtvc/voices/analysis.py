@@ -1,6 +1,6 @@
 """Figures of somebody's speech: pitch, formants, tempo, loudness.
 
-Pitch is what the F0 tracker calls voiced (`rtvc.kernels.f0`, 55 to 800 Hz).
+Pitch is what the F0 tracker calls voiced (`rtvc.kernels.f0`, 55 to 800 Hz); creak at the ends of phrases mostly is not.
 
 Formants are the angles of the poles of linear prediction by the autocorrelation method (Makhoul, "Linear prediction: A
 tutorial review", 1975; the poles as formants: Markel and Gray, "Linear Prediction of Speech", 1976, chapter 7): voiced
