@@ -318,4 +318,4 @@ def test_a_day_and_a_name_that_are_none(room: Room, capsys: pytest.CaptureFixtur
 
 def test_a_short_passphrase_is_told_first(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RTVC_VOICES_PASSPHRASE", "short")
-    assert "at least 8 characters" in room.enrol("a.wav", *ANNA, code=1)
+    assert "at least 8 characters" in room.enrol("a.wav", *ANNA, "--passphrase", code=1)
