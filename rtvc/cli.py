@@ -329,8 +329,9 @@ COMMANDS = {
         sound=True,
     ),
     "voices": Command(
-        "your own voices: list, search, blend, export, import, revoke, erase (needs the extra `voices`)",
+        "your own voices: list, search, enrol, blend, export, import, revoke, erase (needs the extra `voices`)",
         "  rtvc voices list\n"
+        "  rtvc voices enrol anna anna.wav\n"
         "  rtvc voices blend mix heart=0.6 puck=0.4\n"
         "  rtvc voices check recording.wav\n"
         "  rtvc voices export mix mix.rtvcvoice\n"

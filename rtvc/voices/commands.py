@@ -1,4 +1,4 @@
-"""`rtvc voices`: list, search, blend, export, import, revoke and erase voices, check recordings, read the audit log.
+"""`rtvc voices`: list, search, enrol, blend, export, import, revoke and erase voices, check recordings, read the log.
 
 The key lies in the system's keyring; where there is none, or with --passphrase, a passphrase is asked for, or taken
 from RTVC_VOICES_PASSPHRASE.
@@ -17,8 +17,9 @@ from pathlib import Path
 
 from .cards import Card, built_in_cards, card_of, search
 from .errors import VoiceError
-from .keys import has_keyring
+from .keys import check_passphrase, has_keyring
 from .library import Library, erase_library, library_exists, library_folder, make_library, open_library
+from .making_commands import add_enrol_arguments, run_enrol
 
 PASSPHRASE, FILE_PASSPHRASE = "RTVC_VOICES_PASSPHRASE", "RTVC_VOICE_FILE_PASSPHRASE"
 
@@ -42,6 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = verb("check", "say whether recordings are good enough to make a voice of", "  rtvc voices check anna*.wav")
     add.add_argument("files", metavar="FILE", nargs="+", type=Path)
     add.add_argument("--json", action="store_true", help="print JSON, an object a line")
+    add = verb(
+        "enrol", "make a voice of somebody's speech, with their consent, read aloud",
+        "  rtvc voices enrol anna anna*.wav --speaker 'Anna Nowak' --purpose 'reading my letters'\n"
+        "  rtvc voices enrol anna --record\n"
+        "  rtvc voices enrol anna anna.wav --consent phrase.wav --uses live,files,export --until 2027-12-31",
+    )  # fmt: skip
+    add_enrol_arguments(add)
+    _add_passphrase(add)
     add = verb(
         "blend", "make a voice of several, by weight", "  rtvc voices blend mix heart=0.6 puck=0.4 --doc 'for calls'"
     )
@@ -96,12 +105,15 @@ def _add_passphrase(parser: argparse.ArgumentParser) -> None:
 
 
 def _own_or_new_library(passphrase: bool) -> Library:
-    folder = library_folder()
-    if library_exists(folder):
-        return open_own_library()
+    return open_own_library() if library_exists(library_folder()) else _new_library(passphrase)()
+
+
+def _new_library(passphrase: bool) -> Callable[[], Library]:
+    """Return what makes a library; what it needs to know for that is asked at once."""
     if not passphrase and has_keyring():
-        return make_library(folder, None)
-    return make_library(folder, _ask(PASSPHRASE, "new passphrase of your voices", twice=True))
+        return lambda: make_library(library_folder(), None)
+    secret = check_passphrase(_ask(PASSPHRASE, "new passphrase of your voices", twice=True))
+    return lambda: make_library(library_folder(), secret)
 
 
 def _ask(variable: str, what: str, twice: bool = False) -> str:
@@ -180,6 +192,13 @@ def _check(args: argparse.Namespace) -> int:
         verdict = "; ".join(report.faults) or "good"
         print(f"{path}: {report.speech_s:.1f} s of speech, SNR {report.snr_db:.0f} dB, {report.rate_hz} Hz: {verdict}")
     return 1 if poor else 0
+
+
+def _enrol(args: argparse.Namespace) -> int:
+    if library_exists(library_folder()):
+        library = open_own_library()
+        return run_enrol(args, library.profiles()[0], lambda: library)
+    return run_enrol(args, [], _new_library(args.passphrase))
 
 
 def _blend(args: argparse.Namespace) -> int:
@@ -287,6 +306,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list,
     "show": _show,
     "check": _check,
+    "enrol": _enrol,
     "blend": _blend,
     "rename": _rename,
     "consent": _consent,

@@ -114,10 +114,16 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def stretch(passphrase: str, salt: bytes, n: int) -> bytes:
-    """Return the 32 bytes that scrypt makes of passphrase and salt. Raises VoiceError if it is too short."""
+def check_passphrase(passphrase: str) -> str:
+    """Return the passphrase if it can be one. Raises VoiceError if it is too short."""
     if len(passphrase) < PASSPHRASE_MIN:
         raise VoiceError(f"a passphrase has at least {PASSPHRASE_MIN} characters; this one has {len(passphrase)}")
+    return passphrase
+
+
+def stretch(passphrase: str, salt: bytes, n: int) -> bytes:
+    """Return the 32 bytes that scrypt makes of passphrase and salt. Raises VoiceError if it is too short."""
+    check_passphrase(passphrase)
     try:
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
     except ImportError as error:

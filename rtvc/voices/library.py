@@ -58,7 +58,7 @@ def make_library(folder: Path, passphrase: str | None) -> Library:
 def open_library(folder: Path, ask: Callable[[], str]) -> Library:
     """Open the library in folder; ask() gives the passphrase if it needs one. Raises VoiceError."""
     if not library_exists(folder):
-        raise VoiceError("you have no voices of your own yet; make one: rtvc voices blend NAME heart=0.6 puck=0.4")
+        raise VoiceError("you have no voices of your own yet; make one: rtvc voices enrol NAME FILES, or blend")
     check_private(folder)
     return Library(folder, open_key(folder, ask))
 

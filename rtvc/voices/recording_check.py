@@ -58,14 +58,20 @@ class RecordingReport:
 def read_recording(path: Path) -> tuple[Samples, int]:
     """Return the samples (float32[n], mono) and the rate in Hz of an audio file.
 
-    Raises VoiceError if it is longer than FILE_MAX_S, before any of it is read, and AudioFileError.
+    Raises VoiceError if it is longer than FILE_MAX_S, before any of it is read, or holds samples that are no numbers,
+    and AudioFileError.
     """
     with AudioReader(path) as reader:
         length_s = reader.frames / reader.rate_hz
         if length_s > FILE_MAX_S:
             raise VoiceError(f"{path}: {length_s / 60:.0f} min long; {FILE_MAX_S / 60:g} min is the most, cut it")
         samples = np.zeros(reader.frames, np.float32)
-        return samples[: reader.read(samples)], reader.rate_hz
+        count = reader.read(samples)
+        if reader.nonfinite:
+            raise VoiceError(
+                f"{path}: {reader.nonfinite} samples are no numbers (NaN, infinite); record or save it again"
+            )
+        return samples[:count], reader.rate_hz
 
 
 def check_recording(
@@ -101,7 +107,7 @@ def check_recording(
     if speech_s > 0.0 and level_db < LEVEL_MIN_DB:
         faults.append(f"speech at {level_db:.0f} dBFS is too quiet; come closer or turn up, {LEVEL_MIN_DB:g} or more")
     if encoder is not None and speech_s >= 2.0 * SPEAKER_WINDOW_S:
-        alike = _least_alike(samples[: count * frames].reshape(count, frames)[speech].ravel(), rate_hz, encoder)
+        alike = _alike(samples[: count * frames].reshape(count, frames)[speech].ravel(), rate_hz, encoder)
         if alike < encoder.same_speaker:
             faults.append(f"more than one person seems to speak (likeness {alike:.2f}); record one alone")
     return RecordingReport(rate_hz, len(samples) / rate_hz, speech_s, snr_db, clipped, level_db, tuple(faults))
@@ -117,10 +123,14 @@ def _clipped(samples: Samples) -> float:
     return float(np.count_nonzero(rows) / len(samples))
 
 
-def _least_alike(speech: Samples, rate_hz: int, encoder: SpeakerEncoder) -> float:
-    """Return the least cosine between a window of speech and the whole."""
+def _alike(speech: Samples, rate_hz: int, encoder: SpeakerEncoder) -> float:
+    """Return how like the two groups are that the windows of speech part into: around the two that are least alike."""
     window = int(SPEAKER_WINDOW_S * rate_hz)
     starts: Sequence[int] = range(0, len(speech) - window + 1, window)
     embeddings = np.array([encoder.embed(speech[start : start + window], rate_hz) for start in starts])
-    middle = embeddings.mean(axis=0)
-    return float(np.min(embeddings @ middle) / max(float(np.linalg.norm(middle)), 1e-9))
+    likeness = embeddings @ embeddings.T
+    one, other = np.unravel_index(np.argmin(likeness), likeness.shape)
+    near = likeness[one] > likeness[other]
+    means = embeddings[near].sum(axis=0), embeddings[~near].sum(axis=0)
+    lengths = float(np.linalg.norm(means[0]) * np.linalg.norm(means[1]))
+    return float(means[0] @ means[1]) / lengths if lengths > 0.0 else 1.0
