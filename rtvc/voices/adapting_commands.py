@@ -104,13 +104,11 @@ def run_adapt(args: argparse.Namespace, library: Library) -> int:
     library.find(args.name)
     recordings = [read_recording(path) for path in args.files]
     with StatusLine() as line:
-        found = adapt(
-            library, args.name, recordings, recogniser(), Speaker(), lambda done, what: line.show(f"{bar(done)} {what}")
-        )
+        found = adapt(library, args.name, recordings, Speaker(), lambda done, what: line.show(f"{bar(done)} {what}"))
     before, after = found.before, found.after
     print(f"{found.speech_s:.0f} s of speech; on what was held out:")
     print(f"  likeness to the speaker   {before.likeness:.3f} -> {after.likeness:.3f}")
-    print(f"  words not understood      {before.word_error:.1%} -> {after.word_error:.1%}")
+    print(f"  content heard again       {before.content:.1%} -> {after.content:.1%}")
     print(f"  distance of the spectra   {found.distance_before:.3f} -> {found.distance_after:.3f}")
     print(f"{args.name} was adapted" if found.kept else f"{args.name} was left as it was: it did not become better")
     return 0 if found.kept else 1
