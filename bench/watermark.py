@@ -1,12 +1,12 @@
 """The watermark: found again after what happens to recordings, found nowhere else, not heard, and what it costs.
 
 `--speech` names a folder of speech packs (each with index.tsv and audio). Clips come from all files in turn, then the
-next of each.
+next of each. For false alarms it may be a training set too (`rtvc train data`): its utterances, one after the other.
 
 - Found: MARKED_S of each are marked with a payload of their own; each attack is applied to all of it, and CLIP_S are
   cut out at a random place, so every row is cropped. Found means that the payload is read right; `wrong` counts those
   read wrong. Opus and MP3 are libsndfile's encoders, at their constant rates.
-- False alarms: unmarked clips, each sharing OVERLAP with the next of its file, since the packs are short. Shown are the
+- False alarms: unmarked clips, each sharing OVERLAP (SET_OVERLAP) with the next of its file. Shown are the
   scores' quantiles and how many pass SCORE_MIN. The extrapolated rate is the share that passes times the chance that
   random bits pass the CRC; both are stages of the search, taken for independent.
 - Quality: utterances with text (`--texts`, one of the packs), judged before and after (see `bench.judges`), differences
@@ -39,9 +39,11 @@ from rtvc.provenance.payload import TOOL_CONVERT, Payload, signs_of
 Signal = NDArray[np.float32]
 
 CLIP_S, MARKED_S = 10.0, 11.0
-OVERLAP = 0.7
+OVERLAP = 0.7  # of unmarked clips from packs, which are short; a training set is long enough for less
+SET_OVERLAP = 0.3
 ALARM_MAX = 1e-4
 OPUS_KBPS, MP3_KBPS = 24, 96
+SET_RATE_HZ = 16_000  # of a training set's audio.i16
 
 
 def main() -> None:
@@ -53,8 +55,13 @@ def main() -> None:
     parser.add_argument("--clips", type=int, metavar="N", help="marked (200; quick 20)")
     parser.add_argument("--unmarked", type=int, metavar="N", help="unmarked (10000; quick 300)")
     parser.add_argument("--judged", type=int, metavar="N", help="utterances for quality (40; quick 6)")
+    parser.add_argument("--false-alarms", type=int, metavar="N", help="only these, over N clips")
     args = parser.parse_args()
     report = Report("watermark")
+    if args.false_alarms:
+        false_alarms(report, args.speech, args.false_alarms)
+        report.finish(args.json)
+        return
     cost(report)
     attacks(report, args.speech, args.clips or (20 if args.quick else 200))
     false_alarms(report, args.speech, args.unmarked or (300 if args.quick else 10_000))
@@ -65,6 +72,12 @@ def main() -> None:
 
 def clips(folder: Path, seconds: float, step_s: float) -> Iterator[tuple[Signal, int]]:
     """Yield stretches and their rates, the first of each file under folder, then the second of each, and so on."""
+    if (folder / "audio.i16").exists():
+        sound = np.memmap(folder / "audio.i16", np.int16, "r")
+        size = round(seconds * SET_RATE_HZ)
+        for start in range(0, len(sound) - size + 1, round(step_s * SET_RATE_HZ)):
+            yield sound[start : start + size] / np.float32(32768), SET_RATE_HZ
+        return
     files = sorted(path for index in folder.glob("*/index.tsv") for path in index.parent.glob("*.opus"))
     if not files:
         raise FileNotFoundError(f"no speech packs (index.tsv beside .opus files) under {folder}")
@@ -150,7 +163,7 @@ def marked(state: WatermarkState, x: Signal) -> Signal:
 
 
 def false_alarms(report: Report, folder: Path, count: int) -> None:
-    step_s = CLIP_S * (1 - OVERLAP)
+    step_s = CLIP_S * (1 - (SET_OVERLAP if (folder / "audio.i16").exists() else OVERLAP))
     scores, alarms = [], 0
     for x, rate_hz in itertools.islice(clips(folder, CLIP_S, step_s), count):
         result = detect.detect(resampled(x, rate_hz, detect.RATE_HZ))
