@@ -9,10 +9,11 @@ import { namedBy, VOICE_PARAMS } from "./voices.js";
 export function startBlend(session) {
   const { store, params } = session;
   let slider = null;
+  let busy = false; // with a voice of the library: it speaks one at a time
   const build = () => {
     slider?.end();
     const mine = store.get("mine");
-    const busy = params.value("voice.timbre") === "mine"; // one voice of the library at a time
+    busy = params.value("voice.timbre") === "mine";
     const fits = ({ kind, name }) => kind === "neural" || (kind === "mine" && (!busy || name === mine));
     const neural = store.get("voices").filter((voice) => voice.available && fits(voice));
     byId("blend").hidden = !params.has("voice.blend") || neural.length < 2;
@@ -33,6 +34,7 @@ export function startBlend(session) {
   };
   const draw = () => {
     if (!slider) return;
+    if (busy !== (params.value("voice.timbre") === "mine")) return build();
     const on = params.value("voice.name") === "neural";
     const select = byId("blend-second");
     const name = namedBy(session, "voice.timbre");

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from rtvc.control.sound import SAME_STEP_S
 from rtvc.engine.timbres import built_in_timbres
 from rtvc.voices import keys
 from rtvc.voices.library import Library, make_library
@@ -34,11 +36,11 @@ def pressed(page: Page) -> str:
 def test_own_voices_are_a_group_with_search_filter_and_refusals(panel: Panel, pictures: Path) -> None:
     page, twin = panel.page, panel.twin
     assert page.locator("#voices-mine").count() == 0
-    twin.call(lambda: twin.own("open", anna="", bella="the consent of Bella ended on 2026-11-01; ask for a new one"))
+    twin.call(lambda: twin.own("open", anna="", berta="the consent of Bella ended on 2026-11-01; ask for a new one"))
     until(lambda: page.locator("#voices-mine").is_visible(), page)
     tiles = page.locator("#voices .voice:visible")
     assert tiles.count() == 13
-    assert "ended on 2026-11-01" in page.locator("#voices .voice", has_text="bella").last.inner_text()
+    assert "ended on 2026-11-01" in page.locator("#voices .voice", has_text="berta").inner_text()
     page.click("[data-filter=mine]")
     assert tiles.count() == 2
     page.fill("#voice-search", "ann")
@@ -115,24 +117,21 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
 
 
 @pytest.fixture
-def live(tmp_path: Path, library: Library) -> Iterator[tuple[str, list[str]]]:
-    """`rtvc live` in a process of its own beside a locked library: the panel's address, and what it says."""
+def live(tmp_path: Path, library: Library) -> Iterator[str]:
+    """`rtvc live` in a process of its own beside a locked library: the panel's address."""
     command = [sys.executable, "-m", "rtvc", "live", "--simulated", "--voice", "emma", "--latency", "fast"]
     homes = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "STATE", "DATA")}
-    said: list[str] = []
     log = (tmp_path / "said").open("w+")
     with subprocess.Popen([*command, "--control-port", "0"], stderr=log, env=os.environ | homes) as process:
         try:
-            yield _address(tmp_path / "said", process), said
+            yield _address(tmp_path / "said", process)
         finally:
             process.terminate()
             process.wait(30)
-            said.append((tmp_path / "said").read_text())
+            log.close()
 
 
 def _address(path: Path, process: subprocess.Popen[bytes]) -> str:
-    import time
-
     deadline = time.monotonic() + PATIENCE_S
     while not (found := re.search(r"panel: (\S+)", path.read_text())):
         assert process.poll() is None and time.monotonic() < deadline, path.read_text()
@@ -140,11 +139,8 @@ def _address(path: Path, process: subprocess.Popen[bytes]) -> str:
     return found[1]
 
 
-def test_with_a_real_library_and_engine(
-    pages: Pages, live: tuple[str, list[str]], library: Library, tmp_path: Path
-) -> None:
-    url, _ = live
-    page = pages.open(url)
+def test_with_a_real_library_and_engine(live: str, pages: Pages, library: Library, tmp_path: Path) -> None:
+    page = pages.open(live)
     until(lambda: page.locator("#voices-unlock").is_visible(), page)
     page.click("#voices-unlock")
     page.fill("#voices-passphrase", PASSPHRASE)
@@ -153,6 +149,7 @@ def test_with_a_real_library_and_engine(
     assert "covers files, and not live" in page.locator("#voices .voice", has_text="bella-w").inner_text()
     page.click("#voices >> text=anna")
     until(lambda: pressed(page).startswith("anna"), page)
+    page.wait_for_timeout(1000 * SAME_STEP_S)
     page.click("#voices >> text=Emma")
     until(lambda: pressed(page).startswith("Emma"), page)
     page.keyboard.press("Control+z")
