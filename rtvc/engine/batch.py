@@ -29,9 +29,9 @@ from .build import DEFAULT_POINT
 from .convert import ConvertReport, convert_file
 from .network import NetworkError
 from .own_voice import OwnVoice
+from .process import one_thread_each
 
 POLL_S = 0.1
-_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ def convert_many(
     context = multiprocessing.get_context("spawn")
     cancel = context.Event()
     fractions = context.Array("d", len(jobs), lock=False)
-    for name in _THREAD_SETTINGS:
-        os.environ.setdefault(name, "1")
+    one_thread_each()
     with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (cancel, fractions)) as pool:
         try:
             with _interrupts_held():  # workers inherit this and leave interrupts to the parent

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.audio import link as fields
-from rtvc.kernels.watermark import SYMBOLS, watermark_state
+from rtvc.kernels.watermark import SYMBOLS
 from rtvc.provenance.payload import payload_of, signs_of
 
 from .build import build_engine, wants_neural
@@ -116,6 +116,8 @@ def warm_up() -> None:
     for i in range(130):
         if i == 30:
             engine.set(everything)
+            engine.set_mark(np.ones(SYMBOLS, np.float32))
+            flight_input(flight, MARK_SET, -1, 0)
             flight_params(flight, 1, engine.sample, everything)
         fields.link_capture(link, block.copy(), 256, 1 + i * 5_333_333)
         fields.link_playback(link, np.zeros(256, np.float32), 256, 1 + i * 5_333_333)
@@ -198,8 +200,6 @@ class _Server:
             except NetworkError:  # the control process has tried them before and said why
                 self._neural = NEURAL_FAILED
         stats[STAT_NEURAL] = self._neural_state()  # before the state says running
-        if slot is not None and self._neural == NEURAL_SPEAKS:
-            watermark_state(np.ones(SYMBOLS, np.float32))  # makes the carriers, should a mark be wanted later
         self._take_slot()
         self._engine.reset()
         taps_begin(taps, self._engine.sample)
