@@ -108,9 +108,11 @@ def run_live(choice: LiveChoice, sound: ChosenSound, point: str) -> int:
 
 
 def _tell_withdrawn(withdrawn: Withdrawn) -> None:
-    """Say on standard error that an own voice may no longer speak."""
-    what = f"your voice {withdrawn.name}" if withdrawn.name else "your own voice"
-    print(f"rtvc: {what} does not speak any more: {withdrawn.reason}; {withdrawn.instead} speaks now", file=sys.stderr)
+    """Say on standard error that an own voice may no longer speak; names only on a terminal, not into a file."""
+    what, reason = "your own voice", "rtvc voices list says why"
+    if sys.stderr.isatty():
+        what, reason = f"your voice {withdrawn.name}", withdrawn.reason
+    print(f"rtvc: {what} may not speak any more: {reason}; {withdrawn.instead} speaks now", file=sys.stderr)
 
 
 def _simulated(choice: LiveChoice) -> tuple[DeviceChoice, str]:

@@ -43,14 +43,14 @@ class Change:
 
 @dataclass
 class _Step:
-    """What one change did, so that it can be undone: old and new numbers by id, old and new voice of the user's own."""
+    """What one change did, so that it can be undone: old and new numbers by id, ids of the old and new own voice or ""."""
 
     before: dict[str, float]
     after: dict[str, float]
     by: str
     time_s: float
-    own_before: OwnVoice | None
-    own_after: OwnVoice | None
+    own_before: str
+    own_after: str
 
 
 class Sound:
@@ -149,7 +149,8 @@ class Sound:
         if same and last and now_s - last.time_s < SAME_STEP_S:
             last.after, last.time_s = new, now_s
         else:
-            self._done.append(_Step(old, new, by, now_s, own if other_own else None, self.own if other_own else None))
+            ids = (own.id, self.own.id) if own and self.own and other_own else ("", "")
+            self._done.append(_Step(old, new, by, now_s, *ids))
 
     @property
     def can_undo(self) -> bool:
@@ -161,8 +162,8 @@ class Sound:
         """Whether there is a step that was taken back."""
         return bool(self._undone)
 
-    def undo(self, change: Change) -> OwnVoice | None:
-        """Put what takes the last step back into change; return the voice of the user's own that belongs to it.
+    def undo(self, change: Change) -> str:
+        """Put what takes the last step back into change; return the id of the own voice that belongs to it, or "".
 
         Raises RequestError if there is none.
         """
@@ -173,8 +174,8 @@ class Sound:
         change.numbers.update(step.before)
         return step.own_before
 
-    def redo(self, change: Change) -> OwnVoice | None:
-        """Put what makes the last undone step again into change; return the voice of the user's own as `undo`.
+    def redo(self, change: Change) -> str:
+        """Put what makes the last undone step again into change; return the id of an own voice as `undo` does.
 
         Raises RequestError if there is none.
         """

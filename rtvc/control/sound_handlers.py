@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from rtvc.engine.build import DEFAULT_PRECISION
 from rtvc.engine.network import Network, NetworkError
-from rtvc.engine.own_voice import OwnVoice, asks_for_own, without_own
+from rtvc.engine.own_voice import asks_for_own, without_own
 from rtvc.engine.params import INDEX, MINE, PARAMS, TIMBRES, Value
 from rtvc.engine.timbres import built_in_timbres
 
@@ -92,11 +92,11 @@ async def _redo(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     return {"values": shown_values(change.numbers)}
 
 
-async def _restore_own(desk: Desk, change: Change, own: OwnVoice | None, back: Callable[[Change], object]) -> None:
+async def _restore_own(desk: Desk, change: Change, own_id: str, back: Callable[[Change], object]) -> None:
     """Let the voice of the user's own that belongs to a step speak again; where it may not, the step is not taken."""
     try:
-        if own:
-            change.own = await desk.take_own(own.id)
+        if own_id:
+            change.own = await desk.take_own(own_id)
         else:
             await desk.allow_own(change)
     except RequestError:

@@ -160,7 +160,7 @@ def test_with_a_real_library_and_engine(live: str, pages: Pages, library: Librar
     assert "Your voice" not in pressed(page) and "raw" not in page.locator("#banners").inner_text().lower()
     until(lambda: page.locator("#voices .voice", has_text="anna").is_disabled(), page)
     told = (tmp_path / "said").read_text()
-    assert "your voice anna does not speak any more: the consent of Anna Nowak was revoked" in told
+    assert "your own voice may not speak any more: rtvc voices list says why" in told and "nna" not in told
     log = tmp_path / "state" / "rtvc" / "control-audit.jsonl"
     until(lambda: log.exists() and library.find("anna").id in log.read_text(), page)
     assert "anna" not in log.read_text() and PASSPHRASE not in log.read_text()
