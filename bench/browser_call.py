@@ -76,19 +76,24 @@ function take() {
 }
 async function stats() {
   const all = [...(await pc.getStats()).values()];
-  const { concealedSamples, totalSamplesReceived, packetsLost } = all.find(({ type }) => type === "inbound-rtp");
-  return { concealed: concealedSamples, received: totalSamplesReceived, lost: packetsLost };
+  const rtp = all.find(({ type }) => type === "inbound-rtp");
+  const stretched = rtp.removedSamplesForAcceleration + rtp.insertedSamplesForDeceleration;
+  return { concealed: rtp.concealedSamples, received: rtp.totalSamplesReceived, lost: rtp.packetsLost, stretched };
 }
 </script>"""
 
 
 @dataclass(frozen=True)
 class Called:
-    """What the other side heard: y float32[n] at 48 kHz, in which x begins at lag_s; share of it that was concealed."""
+    """What the other side heard: y float32[n] at 48 kHz, in which x begins at lag_s.
+
+    concealed and stretched are the shares that the receiver made up, and took out or put in to keep its buffer filled.
+    """
 
     y: NDArray[np.float32]
     lag_s: float
     concealed: float
+    stretched: float
     packets_lost: int
 
 
@@ -140,7 +145,8 @@ def _called(x: NDArray[np.float32], y: NDArray[np.float32], stats: dict[str, int
     match = np.fft.irfft(np.conj(np.fft.rfft(a, n)) * np.fft.rfft(b, n), n)
     lag = int(np.argmax(match))
     lag = lag - n if lag > n // 2 else lag
-    return Called(y, lag / 100, stats["concealed"] / max(stats["received"], 1), stats["lost"])
+    received = max(stats["received"], 1)
+    return Called(y, lag / 100, stats["concealed"] / received, stats["stretched"] / received, stats["lost"])
 
 
 def _envelope(x: NDArray[np.float32]) -> NDArray[np.float64]:

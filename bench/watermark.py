@@ -194,6 +194,7 @@ def called(report: Report, folder: Path, count: int) -> None:
         report.row(
             what=what, clips=len(scores), found=found / len(scores), wrong=wrong, score_1_percent=float(low),
             score_median=float(mid), concealed=float(np.mean([call.concealed for call in heard])),
+            stretched=float(np.mean([call.stretched for call in heard])),
             packets_lost=sum(call.packets_lost for call in heard),
         )  # fmt: skip
         report.target(f"found after: {what}", found / len(scores), "", ">= 0.95")

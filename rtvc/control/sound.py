@@ -43,7 +43,7 @@ class Change:
 
 @dataclass
 class _Step:
-    """What one change did, so that it can be undone: old and new numbers by id, ids of the old and new own voice or ""."""
+    """What one change did, so that it can be undone: old and new numbers by id, the own voices' ids ("": none)."""
 
     before: dict[str, float]
     after: dict[str, float]
