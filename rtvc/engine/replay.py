@@ -47,7 +47,9 @@ class Replayed:
 def own_voices(flight: Flight) -> set[str]:
     """Return the ids of the user's own voices that a replay needs."""
     chosen = {id_of(int(row[2]), int(row[3])) for row in flight.inputs if row[1] == OWN_CHOSEN}
-    return {own_id for own_id in chosen | {state.table["made_as"].get("own") for state in flight.states} if own_id}
+    made_as = [state.table.get("made_as") for state in flight.states]
+    held = {str(made.get("own") or "") for made in made_as if isinstance(made, dict)}
+    return (chosen | held) - {""}
 
 
 def replay(
