@@ -111,7 +111,7 @@ def warm_up() -> None:
     taps_begin(taps, 0)
     pump = Pump(link, engine, 0.001, 0.03, True, taps, flight)
     everything = to_vector({"breath.amount": 0.5, "whisper.amount": 0.5, "telephone.amount": 0.5, "pitch.semitones": 3})
-    flight_limit(flight, DSP, DSP)
+    flight_input(flight, RUNG_LIMITED, DSP, DSP)
     block = (0.1 * np.sin(0.02 * np.arange(256))).astype(np.float32)
     for i in range(130):
         if i == 30:
