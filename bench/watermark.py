@@ -1,12 +1,15 @@
 """The watermark: found again after what happens to recordings, found nowhere else, not heard, and what it costs.
 
 `--speech` names a folder of speech packs (each with index.tsv and audio). Clips come from all files in turn, then the
-next of each.
+next of each. For false alarms it may be a training set too (`rtvc train data`): its utterances, one after the other.
 
 - Found: MARKED_S of each are marked with a payload of their own; each attack is applied to all of it, and CLIP_S are
   cut out at a random place, so every row is cropped. Found means that the payload is read right; `wrong` counts those
   read wrong. Opus and MP3 are libsndfile's encoders, at their constant rates.
-- False alarms: unmarked clips, each sharing OVERLAP with the next of its file, since the packs are short. Shown are the
+- Calls (`--called N` alone): so many stretches, each marked with a payload of its own, one after the other through
+  WebRTC calls in Chromium (see `bench.browser_call`), AT_ONCE calls at a time; CLIP_S of each are cut out of what the
+  other side heard. Once with the browser's own processing (echo, noise, gain), as calls have it, once without.
+- False alarms: unmarked clips, each sharing OVERLAP (SET_OVERLAP) with the next of its file. Shown are the
   scores' quantiles and how many pass SCORE_MIN. The extrapolated rate is the share that passes times the chance that
   random bits pass the CRC; both are stages of the search, taken for independent.
 - Quality: utterances with text (`--texts`, one of the packs), judged before and after (see `bench.judges`), differences
@@ -28,20 +31,24 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
+from bench.browser_call import calls
 from bench.judges import Judges, word_errors
 from bench.presets import pack
 from bench.report import Report, arguments
 from rtvc.kernels.watermark import FRAME, RATE_HZ, WatermarkState, watermark, watermark_state
 from rtvc.provenance import detect
 from rtvc.provenance.detect import SCORE_MIN
-from rtvc.provenance.payload import TOOL_CONVERT, Payload, signs_of
+from rtvc.provenance.payload import TOOL_CONVERT, TOOL_LIVE, Payload, signs_of
 
 Signal = NDArray[np.float32]
 
 CLIP_S, MARKED_S = 10.0, 11.0
-OVERLAP = 0.7
+OVERLAP = 0.7  # of unmarked clips from packs, which are short; a training set is long enough for less
+SET_OVERLAP = 0.3
 ALARM_MAX = 1e-4
 OPUS_KBPS, MP3_KBPS = 24, 96
+AT_ONCE = 3  # calls
+SET_RATE_HZ = 16_000  # of a training set's audio.i16
 
 
 def main() -> None:
@@ -53,8 +60,20 @@ def main() -> None:
     parser.add_argument("--clips", type=int, metavar="N", help="marked (200; quick 20)")
     parser.add_argument("--unmarked", type=int, metavar="N", help="unmarked (10000; quick 300)")
     parser.add_argument("--judged", type=int, metavar="N", help="utterances for quality (40; quick 6)")
+    parser.add_argument("--false-alarms", type=int, metavar="N", help="only these, over N clips")
+    parser.add_argument(
+        "--called", type=int, metavar="N", help="only WebRTC calls, with N clips (11 s each, real time)"
+    )
     args = parser.parse_args()
     report = Report("watermark")
+    if args.false_alarms:
+        false_alarms(report, args.speech, args.false_alarms)
+        report.finish(args.json)
+        return
+    if args.called:
+        called(report, args.speech, args.called)
+        report.finish(args.json)
+        return
     cost(report)
     attacks(report, args.speech, args.clips or (20 if args.quick else 200))
     false_alarms(report, args.speech, args.unmarked or (300 if args.quick else 10_000))
@@ -65,6 +84,12 @@ def main() -> None:
 
 def clips(folder: Path, seconds: float, step_s: float) -> Iterator[tuple[Signal, int]]:
     """Yield stretches and their rates, the first of each file under folder, then the second of each, and so on."""
+    if (folder / "audio.i16").exists():
+        sound = np.memmap(folder / "audio.i16", np.int16, "r")
+        size = round(seconds * SET_RATE_HZ)
+        for start in range(0, len(sound) - size + 1, round(step_s * SET_RATE_HZ)):
+            yield sound[start : start + size] / np.float32(32768), SET_RATE_HZ
+        return
     files = sorted(path for index in folder.glob("*/index.tsv") for path in index.parent.glob("*.opus"))
     if not files:
         raise FileNotFoundError(f"no speech packs (index.tsv beside .opus files) under {folder}")
@@ -143,6 +168,38 @@ def attacks(report: Report, folder: Path, count: int) -> None:
         report.target(f"found after: {name}", share, "", f">= {least}")
 
 
+def called(report: Report, folder: Path, count: int) -> None:
+    rng = np.random.default_rng(8)
+    stretches, payloads = [], []
+    for x, rate_hz in itertools.islice(clips(folder, MARKED_S, MARKED_S), count):
+        payloads.append(Payload(TOOL_LIVE, int(rng.integers(1 << 12)), int(rng.integers(1 << 17))))
+        state = watermark_state(signs_of(payloads[-1]))
+        state.clock[0] = rng.integers(FRAME)
+        stretches.append(marked(state, resampled(x, rate_hz, RATE_HZ)))
+    size, edge = round(MARKED_S * RATE_HZ), round((MARKED_S - CLIP_S) / 2 * RATE_HZ)
+    shares = np.array_split(np.arange(len(stretches)), AT_ONCE)
+    for processed in (True, False):
+        found, wrong, scores = 0, 0, []
+        heard = calls([np.concatenate([stretches[i] for i in share]) for share in shares], processed)
+        for share, call in zip(shares, heard, strict=True):
+            for place, i in enumerate(share):
+                start = round(call.lag_s * RATE_HZ) + place * size + edge
+                y = call.y[max(start, 0) : start + round(CLIP_S * RATE_HZ)]
+                result = detect.detect(resampled(y, RATE_HZ, detect.RATE_HZ))
+                found += result.payload == payloads[i]
+                wrong += result.payload not in (None, payloads[i])
+                scores.append(result.score)
+        what = f"WebRTC call in Chromium, {'processed' if processed else 'plain'}"
+        low, mid = np.percentile(scores, (1, 50))
+        report.row(
+            what=what, clips=len(scores), found=found / len(scores), wrong=wrong, score_1_percent=float(low),
+            score_median=float(mid), concealed=float(np.mean([call.concealed for call in heard])),
+            stretched=float(np.mean([call.stretched for call in heard])),
+            packets_lost=sum(call.packets_lost for call in heard),
+        )  # fmt: skip
+        report.target(f"found after: {what}", found / len(scores), "", ">= 0.95")
+
+
 def marked(state: WatermarkState, x: Signal) -> Signal:
     y = np.empty_like(x)
     watermark(state, x, y)
@@ -150,7 +207,7 @@ def marked(state: WatermarkState, x: Signal) -> Signal:
 
 
 def false_alarms(report: Report, folder: Path, count: int) -> None:
-    step_s = CLIP_S * (1 - OVERLAP)
+    step_s = CLIP_S * (1 - (SET_OVERLAP if (folder / "audio.i16").exists() else OVERLAP))
     scores, alarms = [], 0
     for x, rate_hz in itertools.islice(clips(folder, CLIP_S, step_s), count):
         result = detect.detect(resampled(x, rate_hz, detect.RATE_HZ))

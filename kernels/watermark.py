@@ -100,6 +100,7 @@ def _band_carriers() -> NDArray[np.float32]:
         weight = np.clip(1.0 - np.abs(position - band - 0.5), 0.0, 1.0)
         wave = np.fft.irfft(spectrum * weight, FRAME)
         bands[:, band] = wave / math.sqrt(np.mean(wave**2))
+    bands.flags.writeable = False
     return bands
 
 

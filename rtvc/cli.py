@@ -110,6 +110,9 @@ def _live_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-control", action="store_true", help="without remote control and panel")
     parser.add_argument("--control-port", type=int, metavar="PORT", help="of remote control and panel (4466)")
     parser.add_argument("--control-bind", metavar="ADDRESS", help="where it listens (127.0.0.1: this machine only)")
+    from rtvc.sound_arguments import add_watermark_argument
+
+    add_watermark_argument(parser)
 
 
 def _live(args: argparse.Namespace) -> int:
@@ -139,8 +142,9 @@ def _live(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     choice = dataclasses.replace(
-        choice_from(settings), as_json=args.json, simulated=args.simulated, control=control, monitor=monitor, **given
-    )
+        choice_from(settings), as_json=args.json, simulated=args.simulated, control=control, monitor=monitor,
+        watermark=args.watermark, **given,
+    )  # fmt: skip
     return run_live(choice, chosen_sound(args), chosen_point(args))
 
 
@@ -202,7 +206,9 @@ def _presets(args: argparse.Namespace) -> int:
     if args.name is None:
         raise ConfigError(f"rtvc presets {args.action}: name a preset")
     if args.action == "save":
-        print(save_preset(args.name, chosen_sound(args), args.label, args.doc, overwrite=args.force))
+        sound = chosen_sound(args)
+        own = sound.own.id if sound.own else ""
+        print(save_preset(args.name, sound.values, args.label, args.doc, overwrite=args.force, own=own))
     elif args.action == "delete":
         print(f"deleted {delete_preset(args.name)}")
     else:
@@ -252,7 +258,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
         if not 0.1 <= args.minutes <= 600:
             raise ConfigError(f"--minutes {args.minutes:g}: must lie in 0.1..600")
-        return run_soak(args.minutes, chosen_sound(args), chosen_point(args), args.picture, args.json)
+        return run_soak(args.minutes, chosen_sound(args).values, chosen_point(args), args.picture, args.json)
     from rtvc.doctor import examine
 
     return examine(args.seconds, args.json, args.loopback)
@@ -289,6 +295,7 @@ COMMANDS = {
         "  rtvc live\n"
         "  rtvc live --preset feminine\n"
         "  rtvc live --voice emma --latency fast\n"
+        "  rtvc live --voice anna                     (one of your own, see rtvc voices list)\n"
         "  rtvc live --capture USB --pitch 4 --formant 1.1\n"
         "  rtvc live --preset deep --monitor -6\n"
         "  rtvc live --no-virtual-mic --playback Headphones --block 128\n"

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what only this command takes."""
+    from rtvc.sound_arguments import add_watermark_argument
+
     parser.add_argument("inputs", metavar="IN", nargs="+", type=Path, help="audio file, or folder of audio files")
     parser.add_argument("output", metavar="OUT", type=Path, help="file to write, or folder for several")
     parser.add_argument("--format", choices=("wav", "flac", "ogg"), help="of all files that go to a folder")
     parser.add_argument("--jobs", type=int, metavar="N", help="files converted at a time (one for each core)")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
-    parser.add_argument("--watermark", action="store_true", help="add an inaudible mark that rtvc verify finds again")
+    add_watermark_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object about all files")
 
 
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from rtvc.engine.batch import convert_many, plan_jobs
     from rtvc.sound_arguments import chosen_point, chosen_sound
 
-    values = chosen_sound(args)
+    sound = chosen_sound(args)
     workers = args.jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     if workers < 1:
         raise ConfigError(f"--jobs {workers}: must be 1 or more")
@@ -47,10 +49,11 @@ def run(args: argparse.Namespace) -> int:
 
         outcomes = convert_many(
             jobs,
-            values,
+            sound.values,
             point=chosen_point(args),
             overwrite=args.force,
             watermark=args.watermark,
+            own=sound.own,
             workers=workers,
             progress=progress,
         )

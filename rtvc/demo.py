@@ -31,6 +31,7 @@ from rtvc.engine.voice import ENGINE_RATE_HZ
 from rtvc.kernels.resample import resample, resample_max_output, resampler_state
 from rtvc.progress import StatusLine, bar
 from rtvc.report import page, spectrogram_png
+from rtvc.sound_arguments import ChosenSound
 
 SAMPLE = "male.flac"
 BLOCK_FRAMES = 256
@@ -71,7 +72,7 @@ def read_voice(path: Path) -> NDArray[np.float32]:
     return y[: resample(state, x, y)]
 
 
-def run_live_path(source: NDArray[np.float32], values: NDArray[np.float64], point: str, line: StatusLine) -> LiveRun:
+def run_live_path(source: NDArray[np.float32], sound: ChosenSound, point: str, line: StatusLine) -> LiveRun:
     """Play source (float32[n] at the engine's rate) through a live session on simulated devices, in real time."""
     streams: list[SimulatedStreams] = []
 
@@ -84,7 +85,7 @@ def run_live_path(source: NDArray[np.float32], values: NDArray[np.float64], poin
     seconds = len(source) / ENGINE_RATE_HZ + TAIL_S
     loads = []
     line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
-    with LiveSession(open_streams, values, point) as session:
+    with LiveSession(open_streams, sound.values, point, own=sound.own) as session:
         begin_s = time.perf_counter()
         while (passed_s := time.perf_counter() - begin_s) < seconds:
             time.sleep(min(0.1, seconds - passed_s))
@@ -95,16 +96,18 @@ def run_live_path(source: NDArray[np.float32], values: NDArray[np.float64], poin
         last = session.status()
     heard = streams[-1].recorded()
     line.show("measuring")
-    reference, speed = _offline(source, values, point)
+    reference, speed = _offline(source, sound, point)
     between_ms = 1e3 * BLOCK_FRAMES / 2 / ENGINE_RATE_HZ
     latency_ms = tuple(lag + between_ms for lag in lags_ms(reference, heard))
     settled = loads[len(loads) // 4 :]
     return LiveRun(heard, latency_ms, speed, float(np.mean(settled)), last)
 
 
-def _offline(source: NDArray[np.float32], values: NDArray[np.float64], point: str) -> tuple[NDArray[np.float32], float]:
+def _offline(source: NDArray[np.float32], sound: ChosenSound, point: str) -> tuple[NDArray[np.float32], float]:
     """Return the engine's output for source with its delay taken out, and its speed against real time."""
-    engine = build_engine(ENGINE_RATE_HZ, values, point)
+    engine = build_engine(ENGINE_RATE_HZ, sound.values, point)
+    if sound.own:
+        engine.set_own(sound.own.timbre)
     delay = engine.delay_frames
     x = np.concatenate([source, np.zeros(delay, np.float32)])
     y = np.zeros_like(x)
@@ -145,28 +148,28 @@ def _bands(x: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.cbrt(np.add.reduceat(power, np.unique(edges.astype(np.int64)), axis=1)[:, :-1])
 
 
-def run_demo(out: Path, values: NDArray[np.float64], point: str, simulated: bool) -> int:
-    """Run the demo with the sound that values describe; return the exit code.
+def run_demo(out: Path, sound: ChosenSound, point: str, simulated: bool) -> int:
+    """Run the demo with a sound; return the exit code.
 
     point is the neural voice's operating point, should it be one.
     """
     if not simulated:
         try:
-            return _go_live(values, point)
+            return _go_live(sound, point)
         except DeviceError as error:
             print(f"No live sound here: {error}\nSo a recorded voice goes through simulated devices.\n")
     source = read_voice(sample_path())
     with StatusLine() as line:
-        run = run_live_path(source, values, point, line)
+        run = run_live_path(source, sound, point, line)
     _write(out, source, run)
     return 0
 
 
-def _go_live(values: NDArray[np.float64], point: str) -> int:
+def _go_live(sound: ChosenSound, point: str) -> int:
     """Run the user's own live session. Raises DeviceError where there are no devices."""
     from rtvc.live_view import choice_from, run_live
 
-    return run_live(choice_from(load_settings()), values, point)
+    return run_live(choice_from(load_settings()), sound, point)
 
 
 def _write(out: Path, source: NDArray[np.float32], run: LiveRun) -> None:

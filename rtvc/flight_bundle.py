@@ -28,10 +28,20 @@ from numpy.typing import NDArray
 
 from rtvc import __version__
 from rtvc.config import write_atomically
-from rtvc.engine.flight import BLOCK_COLUMNS, INPUT_COLUMNS, PARAMS_SET, RUNG_LIMITED, Flight, RecordedState
+from rtvc.engine.flight import (
+    BLOCK_COLUMNS,
+    INPUT_COLUMNS,
+    MARK_SET,
+    OWN_CHOSEN,
+    PARAMS_SET,
+    RUNG_LIMITED,
+    Flight,
+    RecordedState,
+)
 from rtvc.engine.ladder import RUNGS
 from rtvc.engine.params import PARAMS
 from rtvc.engine.voice import ENGINE_RATE_HZ
+from rtvc.provenance.payload import BITS
 
 FORMAT = "rtvc flight"
 VERSION = 1
@@ -142,7 +152,9 @@ def _read(path: Path, file: zipfile.ZipFile) -> Bundle:
     low, high = (np.array([getattr(param, side) for param in PARAMS.values()]) for side in ("minimum", "maximum"))
     values = np.ascontiguousarray(inputs[inputs[:, 1] == PARAMS_SET, 4:]).view(np.float64)
     rungs = inputs[inputs[:, 1] == RUNG_LIMITED, 2:4]
-    known = np.isin(inputs[:, 1], (PARAMS_SET, RUNG_LIMITED)).all() and np.isin(rungs, range(len(RUNGS))).all()
+    marks = inputs[inputs[:, 1] == MARK_SET, 2]
+    known = np.isin(inputs[:, 1], (PARAMS_SET, RUNG_LIMITED, OWN_CHOSEN, MARK_SET)).all()
+    known = known and np.isin(rungs, range(len(RUNGS))).all() and ((marks >= -1) & (marks < 1 << BITS)).all()
     if not known or not ((values >= low) & (values <= high)).all() or (np.diff(inputs[:, 0]) < 0).any():
         raise BundleError(f"{path}: is damaged: what the engine was told is out of range or order")
     blocks = _read_table(file, "blocks.npy", len(BLOCK_COLUMNS))

@@ -14,9 +14,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rtvc.audio.backend import DeviceError
 from rtvc.audio.devices import best_host, choose, list_devices
 from rtvc.audio.monitor import Monitor
@@ -29,9 +26,11 @@ from rtvc.engine.network import CPU, choose_provider
 from rtvc.engine.status import LiveStatus
 from rtvc.engine.suppressor import check_suppression
 from rtvc.progress import StatusLine, meter
+from rtvc.sound_arguments import ChosenSound
 
 if TYPE_CHECKING:
     from rtvc.control.devices import DeviceChoice
+    from rtvc.voices.live_voices import Withdrawn
 
 REFRESH_S = 0.2
 JSON_EVERY_S = 1.0
@@ -54,6 +53,7 @@ class LiveChoice:
     control: Control = field(default_factory=Control)
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
     flight: FlightSettings = field(default_factory=FlightSettings)
+    watermark: bool | None = None
 
 
 def choice_from(settings: Settings) -> LiveChoice:
@@ -68,14 +68,16 @@ def latency_ms(status: LiveStatus) -> float:
     return status.voice_delay_ms + status.in_flight_ms + sum(status.device_ms or ())
 
 
-def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int:
-    """Run a live session with the sound that values (float64[len(PARAMS)]) describe; return the exit code.
+def run_live(choice: LiveChoice, sound: ChosenSound, point: str) -> int:
+    """Run a live session with a sound; return the exit code.
 
     point is the neural voice's operating point. Raises DeviceError if the devices cannot be opened, and NetworkError,
     before any sound, if a neural voice or noise suppression is asked for and cannot be used.
     """
     from rtvc.control.session import remote_control
+    from rtvc.voices.live_voices import LiveVoices
 
+    values = sound.values
     check_suppression(values)
     runs = choose_provider(point) if wants_neural(values) else None
     with contextlib.ExitStack() as stack:
@@ -84,7 +86,10 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int
         try:
             line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
             provider = runs.provider if runs else CPU
-            session = LiveSession(devices.open, values, point, provider, choice.max_age_ms, choice.flight.recorder)
+            session = LiveSession(
+                devices.open, values, point, provider, choice.max_age_ms, choice.flight.recorder,
+                sound.own, choice.watermark,
+            )  # fmt: skip
             session.engine_failed = CrashBundles(session, choice.flight.crash_sound).engine_failed
             stack.enter_context(session)
             line.show("")
@@ -92,12 +97,22 @@ def run_live(choice: LiveChoice, values: NDArray[np.float64], point: str) -> int
             if runs:
                 print(f"neural voice ({point}) on {runs.provider}: {runs.reason}", file=sys.stderr)
             monitor = stack.enter_context(contextlib.closing(_monitor(choice.monitor, devices)))
+            voices = stack.enter_context(LiveVoices(session, sound.library))
+            voices.withdrawn = _tell_withdrawn
             if choice.control.enabled:
-                stack.enter_context(remote_control(choice.control, session, values, devices, point, monitor))
+                stack.enter_context(remote_control(choice.control, session, values, devices, point, monitor, voices))
             _watch(session, choice, line)
         except (KeyboardInterrupt, SystemExit):
             pass  # the usual way to end it
     return 0
+
+
+def _tell_withdrawn(withdrawn: Withdrawn) -> None:
+    """Say on standard error that an own voice may no longer speak; names only on a terminal, not into a file."""
+    what, reason = "your own voice", "rtvc voices list says why"
+    if sys.stderr.isatty():
+        what, reason = f"your voice {withdrawn.name}", withdrawn.reason
+    print(f"rtvc: {what} may not speak any more: {reason}; {withdrawn.instead} speaks now", file=sys.stderr)
 
 
 def _simulated(choice: LiveChoice) -> tuple[DeviceChoice, str]:

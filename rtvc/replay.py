@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from rtvc.audio.files import AudioWriter
 from rtvc.engine.flight import BLOCK_COLUMNS, PARAMS_SET, Flight
-from rtvc.engine.replay import Replayed, replay
+from rtvc.engine.replay import Replayed, own_voices, replay
+from rtvc.engine.timbres import Timbre
 from rtvc.engine.voice import ENGINE_RATE_HZ
 from rtvc.flight_bundle import Bundle, BundleError, machine, read_bundle
 from rtvc.progress import StatusLine, bar
@@ -31,15 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay a bundle; return 0 if all is the same or there is no sound in it, 1 if not.
 
-    Raises BundleError, StateError, NetworkError and AudioFileError.
+    Raises BundleError, StateError, NetworkError, VoiceError and AudioFileError.
     """
     bundle = read_bundle(args.bundle)
     replayed = None
     if args.out and not bundle.about["sound"]:
         raise BundleError(f"{args.bundle}: was saved without sound, so nothing can be said again")
     if bundle.about["sound"]:
+        own = _own_timbres(bundle)
         with StatusLine() as line:
-            replayed = replay(bundle.flight, lambda fraction: line.show(bar(fraction)))
+            replayed = replay(bundle.flight, lambda fraction: line.show(bar(fraction)), own)
         if args.out:
             with AudioWriter(args.out, ENGINE_RATE_HZ, len(replayed.y), 24, args.force) as writer:
                 writer.write(replayed.y)
@@ -49,6 +51,27 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(told(bundle, replayed)))
     return int(replayed is not None and replayed.differ_at is not None)
+
+
+def _own_timbres(bundle: Bundle) -> dict[str, Timbre]:
+    """Return the voices of the user's own that are in a bundle by their ids, from the library.
+
+    Raises VoiceError, asking for the passphrase if need be, where one is gone or its consents do not allow it any more.
+    """
+    wanted = own_voices(bundle.flight)
+    if not wanted:
+        return {}
+    from rtvc.voices.commands import open_own_library
+    from rtvc.voices.errors import ConsentError, VoiceError
+
+    try:
+        library = open_own_library()
+        return {own_id: library.use(own_id, "live").spoken.timbre for own_id in wanted}
+    except ConsentError:
+        raise
+    except VoiceError as error:
+        what = "one of your own voices speaks in this bundle, which holds its id alone"
+        raise VoiceError(f"{what}, and without the voice it cannot be replayed: {error}") from None
 
 
 def facts(bundle: Bundle) -> dict[str, Any]:

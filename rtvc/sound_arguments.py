@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.config import ConfigError, load_settings
 from rtvc.engine.network import OPERATING_POINTS
-from rtvc.engine.params import PARAMS, TIMBRES, Value, to_vector
+from rtvc.engine.own_voice import OwnVoice, asks_for_own
+from rtvc.engine.params import MINE, PARAMS, TIMBRES, Value, to_vector
+from rtvc.voices.errors import ConsentError, VoiceError
 from rtvc.voices.presets import find_preset
 
+if TYPE_CHECKING:
+    from rtvc.voices.library import Library
+
 _SHAPES = ("pitch", "formant", "tone", "breath", "whisper", "telephone")  # groups that the own voice passes by
+
+
+@dataclass(frozen=True)
+class ChosenSound:
+    """Values float64[len(PARAMS)]; own: who "mine" means in it; library: the user's, if it was opened for that."""
+
+    values: NDArray[np.float64]
+    own: OwnVoice | None = None
+    library: Library | None = None
 
 
 def add_sound_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +38,7 @@ def add_sound_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--preset", metavar="NAME", help="start from a preset (rtvc presets lists them)")
     names = ", ".join(TIMBRES)
     group.add_argument(
-        "--voice", metavar="NAME", help=f"speak as this neural voice: {names}, or your own blend of two of them"
+        "--voice", metavar="NAME", help=f"speak as this neural voice: {names}, or one of your own (rtvc voices list)"
     )
     group.add_argument(
         "--latency", choices=OPERATING_POINTS, help="of the neural voice: fast (about 43 ms) or clear (about 96 ms)"
@@ -41,13 +57,22 @@ def add_sound_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = f"{parser.epilog}\n\nparameters for --set:\n" + "\n".join(lines)
 
 
-def chosen_sound(args: argparse.Namespace) -> NDArray[np.float64]:
+def add_watermark_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --watermark and --no-watermark."""
+    parser.add_argument(
+        "--watermark",
+        action=argparse.BooleanOptionalAction,
+        help="carry an inaudible mark that rtvc verify finds again (on for your own voices that are a person's)",
+    )
+
+
+def chosen_sound(args: argparse.Namespace) -> ChosenSound:
     """Return the sound the arguments ask for: a preset, then overrides.
 
     Where no preset is named it is the settings' own; for a neural voice there is none then, since the pitch and the
     formants of a preset are meant for the speaker's voice.
 
-    Raises ConfigError for an unknown name or a value out of range.
+    Raises ConfigError for an unknown name or a value out of range, VoiceError for an own voice that may not be used.
     """
     overrides: dict[str, Value] = {}
     for text in args.set:
@@ -58,43 +83,49 @@ def chosen_sound(args: argparse.Namespace) -> NDArray[np.float64]:
     for name, value in (("pitch.semitones", args.pitch), ("formant.ratio", args.formant)):
         if value is not None:
             overrides[name] = value
+    own = named_by = ""
     if args.voice is not None:
-        use = "files" if args.command == "convert" else "live"
-        overrides = {"voice.name": "neural", **chosen_voice(args.voice, use)} | overrides
+        own = "" if args.voice in TIMBRES else args.voice
+        overrides = {"voice.name": "neural", "voice.timbre": MINE if own else args.voice} | overrides
     # who asks for a pitch wants to hear it, though the preset passes the own voice
     start: Mapping[str, Value] = {}
     if args.preset or args.voice is None:
-        start = find_preset(args.preset or load_settings().voice.preset).values
+        preset = find_preset(args.preset or load_settings().voice.preset)
+        start = preset.values
+        if not own:
+            own, named_by = preset.own, f"preset {preset.name}: "
     if any(name.split(".")[0] in _SHAPES for name in overrides) and start.get("voice.name") == "own":
         overrides.setdefault("voice.name", "dsp")
     try:
-        return to_vector(overrides, to_vector(start))
+        values = to_vector(overrides, to_vector(start))
     except (KeyError, ValueError) as error:
         raise ConfigError(f"--set: {error.args[0]}") from None
+    if not asks_for_own(values):
+        return ChosenSound(values)
+    uses = {"convert": "files", "presets": None}
+    return _with_own(values, own, uses.get(args.command, "live"), named_by)
 
 
-def chosen_voice(name: str, use: str) -> dict[str, Value]:
-    """Return the parameters of a built-in voice or of the user's blend of two; use is one of consent.USES.
+def _with_own(values: NDArray[np.float64], name: str, use: str | None, named_by: str) -> ChosenSound:
+    """Return the sound with the user's own voice of that name or id; use is one of consent.USES, None: only kept.
 
-    Raises ConfigError if there is no such voice or the engine cannot say it, VoiceError if it may not be used.
+    named_by begins what is said of a voice that is not there.
     """
-    if name in TIMBRES:
-        return {"voice.timbre": name}
     from rtvc.voices.commands import open_own_library
     from rtvc.voices.library import library_exists, library_folder
 
-    if not library_exists(library_folder()):
+    if not name:
+        raise ConfigError(f"voice.timbre = {MINE}: say which of your own voices that is: --voice NAME")
+    if not library_exists(library_folder()) and not named_by:
         raise ConfigError(f"--voice {name}: there is no such voice; there are {', '.join(TIMBRES)}")
     library = open_own_library()
-    profile = library.find(name)
-    if not profile.synthetic or len(profile.lineage) > 2:
-        raise ConfigError(f"--voice {name}: so far the engine can speak as a blend of two built-in voices, not as this")
-    library.use(name, use)
-    first, *more = profile.lineage
-    values: dict[str, Value] = {"voice.timbre": first.name}
-    for second in more:
-        values |= {"voice.second": second.name, "voice.blend": second.share}
-    return values
+    try:
+        profile = library.use(name, use) if use else library.find(name)
+    except ConsentError:
+        raise
+    except VoiceError as error:
+        raise VoiceError(f"{named_by}{error}") from None
+    return ChosenSound(values, profile.spoken, library)
 
 
 def chosen_point(args: argparse.Namespace) -> str:

@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ramp.add_argument("value", type=float, metavar="VALUE")
     ramp.add_argument("duration_ms", type=float, metavar="MS")
     ramp.add_argument("--smooth", action="store_true", help="ease in and out")
-    verb("voice", "list the voices, or speak as one").add_argument("name", metavar="VOICE", nargs="?")
+    verb("voice", "list the voices, your own too, or speak as one").add_argument("name", metavar="VOICE", nargs="?")
+    verb("unlock", "open your own voices with their passphrase, asked for or from RTVC_VOICES_PASSPHRASE")
     verb("preset", "list the presets, or load one").add_argument("name", metavar="PRESET", nargs="?")
     verb("mute", "be silent: on, off or toggle").add_argument("how", choices=_SWITCH, nargs="?", default="toggle")
     verb("panic", "silence at once, until it is taken back").add_argument(
@@ -117,7 +118,15 @@ def _voice(control: Control, args: argparse.Namespace) -> dict[str, Any]:
         return control.request("SwitchVoice", {"name": args.name})
     answer = control.request("ListVoices")
     voices = {voice["name"]: voice["doc"] if voice["available"] else voice["reason"] for voice in answer["voices"]}
-    return {"current": answer["current"]["name"], **voices}
+    library = answer["library"]
+    locked = {"your own voices": library["reason"]} if library["reason"] else {}
+    return {"current": answer["current"]["name"], **voices, **locked}
+
+
+def _unlock(control: Control, args: argparse.Namespace) -> dict[str, Any]:
+    from rtvc.voices.commands import PASSPHRASE, ask_secret
+
+    return control.request("UnlockVoices", {"passphrase": ask_secret(PASSPHRASE, "passphrase of your voices")})
 
 
 def _preset(control: Control, args: argparse.Namespace) -> dict[str, Any]:
@@ -174,6 +183,7 @@ _VERBS: Mapping[str, Callable[[Control, argparse.Namespace], dict[str, Any]]] = 
     "toggle": lambda control, args: control.request("ToggleParam", {"id": args.id}),
     "ramp": _ramp,
     "voice": _voice,
+    "unlock": _unlock,
     "preset": _preset,
     "mute": _mute,
     "panic": lambda control, args: control.request("Panic", {"on": args.how == "on"}),

@@ -23,10 +23,13 @@ from numpy.typing import NDArray
 from rtvc.audio.monitor import Monitor, MonitorState
 from rtvc.engine.build import DEFAULT_POINT
 from rtvc.engine.live import LiveSession
-from rtvc.engine.params import PARAMS, Value
+from rtvc.engine.own_voice import OwnVoice, asks_for_own, without_own
+from rtvc.engine.params import PARAMS, TIMBRES, Value, from_vector
 from rtvc.engine.status import LiveStatus
 from rtvc.engine.voice import ENGINE_RATE_HZ
 from rtvc.live_view import latency_ms
+from rtvc.voices.errors import ConsentError, VoiceError
+from rtvc.voices.live_voices import LiveVoices, LockedError, Withdrawn
 
 from .applied import AppliedWatch
 from .changes import ChangeEvents
@@ -94,21 +97,24 @@ class Desk:
         devices: DeviceChoice,
         settings: DeskSettings,
         monitor: Monitor | None = None,
+        voices: LiveVoices | None = None,
     ) -> None:
         """Values is what the session was made with, float64[len(PARAMS)]; devices is what its open_streams opens.
 
-        monitor is one of these devices; one that is off if None.
+        monitor is one of these devices; one that is off if None. voices are the user's own for this session.
         """
+        self.voices = voices or LiveVoices(session)
+        self._tell_withdrawn = self.voices.withdrawn
         self.session, self.devices, self.settings = session, devices, settings
         self.monitor = monitor or Monitor(devices.monitored)
-        self.sound = Sound(values, session.set, settings.bypass_allowed)
+        self.sound = Sound(values, session.set, settings.bypass_allowed, session.own, session.set_own)
         self.applied = AppliedWatch(session.applied)
         self.ramps = Ramps(self.sound, self.committed)
         self.presets = PresetShelf(settings.presets)
         self.latency = LatencyHistogram()
         self.jobs = Jobs(self._job_told)
         self.recorder: Recorder | None = None
-        self.current_preset = self.presets.sounding(values)
+        self.current_preset = self.presets.sounding(values, self.own_known_as)
         self.voice_before_bypass = "dsp"
         self.missing_networks: str | None = None  # why there is no neural voice; None while nobody has looked
         self._begin_s = time.monotonic()
@@ -128,6 +134,7 @@ class Desk:
     def open(self) -> None:
         """Begin to watch the session; call it in the event loop."""
         self._loop = asyncio.get_running_loop()
+        self.voices.withdrawn = self._withdrawn
         self._task = self._loop.create_task(self._watch())
 
     async def close(self) -> None:
@@ -153,6 +160,8 @@ class Desk:
             self.ramps.end(change.numbers)
         voice = self.sound.value("voice.name")
         values = self.sound.commit(change)
+        if change.own:
+            self.tell_own()
         if not values:
             return
         self.changes.add(values, change.by, change.reason, self.sound.rev, self.sound.engine_rev)
@@ -160,6 +169,71 @@ class Desk:
             self.publish("MuteChanged", {"muted": bool(values[MUTE])})
         if "voice.name" in values and "own" in (voice, values["voice.name"]):
             self.publish("BypassChanged", {"active": values["voice.name"] == "own"})
+
+    async def take_own(self, name: str, use: str = "live") -> OwnVoice:
+        """Return a voice of the user's own for one use, by name or id. Raises RequestError saying why not."""
+        try:
+            return await asyncio.to_thread(self.voices.take, name, use)
+        except (LockedError, ConsentError) as error:
+            raise RequestError(Status.CANNOT_ACT, str(error)) from None
+        except VoiceError as error:
+            raise RequestError(Status.RESOURCE_NOT_FOUND, str(error)) from None
+
+    async def allow_own(self, change: Change, before: Change | None = None) -> None:
+        """Take the voice in the slot once more if change lets it speak and before did not.
+
+        Raises RequestError if there is none, or its consents do not allow it any more.
+        """
+        speaks = asks_for_own(self.sound.vector(change)) and not asks_for_own(self.sound.vector(before))
+        if change.own or not speaks:
+            return
+        if self.sound.own is None:
+            what = "voice = 'mine': none of your own voices is chosen; send SwitchVoice with its name"
+            raise RequestError(Status.CANNOT_ACT, what)
+        change.own = await self.take_own(self.sound.own.id)
+
+    def tell_own(self, withdrawn: Withdrawn | None = None) -> None:
+        """Tell everybody which voice of the user's own lies in the slot."""
+        why = {"reason": withdrawn.reason, "instead": withdrawn.instead} if withdrawn else {"reason": "", "instead": ""}
+        self.publish("OwnVoiceChanged", {"name": self.voices.name_of(self.sound.own), **why})
+
+    def _withdrawn(self, withdrawn: Withdrawn) -> None:
+        """Follow what the watch over the own voices has done; it calls this from its thread."""
+        self._tell_withdrawn(withdrawn)
+        self._soon(self._follow_withdrawn, withdrawn)
+
+    def _follow_withdrawn(self, withdrawn: Withdrawn) -> None:
+        if self.session.own is None:
+            self.sound.own = None
+            vector = self.sound.vector()
+            change = Change("rtvc", "voice", undoable=False)
+            for param, value in from_vector(without_own(vector, withdrawn.instead)):
+                if value != self.sound.value(param.id):
+                    change.numbers[param.id] = param.to_number(value)
+            self.committed(change)
+        self.tell_own(withdrawn)
+
+    @property
+    def own_known_as(self) -> frozenset[str]:
+        """Id and name of the voice of the user's own in the slot."""
+        own = self.session.own
+        return frozenset({own.id, self.voices.name_of(own) or own.id} if own else ())
+
+    def noted(self, request: str, data: object) -> object:
+        """Return a request's data as the audit log may hold it: no passphrase, no name of an own voice."""
+        if request == "UnlockVoices" or not isinstance(data, dict):
+            return None if request == "UnlockVoices" else data
+        fields = ("name", "first", "second") if request in ("SwitchVoice", "BlendVoices") else ()
+        return {name: self._noted(value, name in fields) for name, value in data.items()}
+
+    def _noted(self, value: object, is_voice: bool) -> object:
+        if isinstance(value, dict):
+            return {name: self._noted(inner, False) for name, inner in value.items()}
+        if not isinstance(value, str):
+            return value
+        own_id = self.voices.id_of(value)
+        built_in = value in (*TIMBRES, "dsp", "own", "silence")
+        return own_id or ("?" if is_voice and not built_in else value)
 
     def set_panic(self, on: bool) -> None:
         """Silence at once, whatever else goes on; or end that."""
@@ -174,7 +248,7 @@ class Desk:
     def editing(self) -> dict[str, bool]:
         """Whether there is something to undo and redo, and whether the sound is no longer the preset's."""
         name = self.current_preset
-        modified = name is not None and self.presets.differs(name, self.sound.vector())
+        modified = name is not None and self.presets.differs(name, self.sound.vector(), self.own_known_as)
         return {"can_undo": self.sound.can_undo, "can_redo": self.sound.can_redo, "preset_modified": modified}
 
     @property
@@ -248,6 +322,8 @@ class Desk:
             self._presets_s = now_s + PRESETS_EVERY_S
             if self.presets.refresh():
                 self.publish("PresetListChanged", {"presets": self.presets.names()})
+            if self.voices.has_changed():
+                self.publish("VoiceListChanged", {})
 
     def _tell_state(self, status: LiveStatus) -> None:
         if (status.state, status.message) != self._said:

@@ -58,14 +58,17 @@ class Dispatcher:
             request = self._checked(call, asker)
             data = check_fields(request.takes, call.data, request.name)
             answer = Answer(data=await HANDLERS[request.name](self._desk, asker, data, mine))
+            await self._desk.allow_own(mine, change)
         except RequestError as error:
             return Answer(error.status, comment=error.comment)
         except Exception:
             _log.exception("request %s failed", call.request_type)
             comment = f"{call.request_type} failed inside rtvc; its standard error says why"
             return Answer(Status.GENERIC_ERROR, comment=comment)
-        if staged := {name: number for name, number in mine.numbers.items() if before.get(name) != number}:
+        staged = {name: number for name, number in mine.numbers.items() if before.get(name) != number}
+        if staged or mine.own:
             change.numbers.update(staged)
+            change.own = mine.own or change.own
             change.reason = mine.reason
             change.undoable = change.undoable and mine.undoable
         return answer
@@ -90,7 +93,7 @@ class Dispatcher:
     ) -> list[Answer]:
         """Commit the change and complete the answers."""
         sound = self._desk.sound
-        if change.numbers:
+        if change.numbers or change.own:
             self._desk.committed(change)
         rev = sound.rev
         done = [answer.status == Status.SUCCESS for answer in answers]

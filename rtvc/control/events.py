@@ -49,6 +49,11 @@ _TABLE = (
         Field("reason", "text", choices=("set", "nudge", "ramp", "preset", "undo", "redo", "voice")),
         *EDITING,
     )),
+    Event("OwnVoiceChanged", Intent.PARAMS, "Another of your own voices is mine (voice.timbre), or none", (
+        Field("name", "text", nullable=True), Field("reason", "text", "why the one before may not speak any more"),
+        Field("instead", "text", "who speaks instead then"),
+    )),
+    Event("VoiceListChanged", Intent.PRESETS, "Your own voices changed, or were unlocked"),
     Event("PresetListChanged", Intent.PRESETS, "Presets were saved, deleted or edited", (Field("presets", "list"),)),
     Event("PresetLoaded", Intent.PRESETS, "A preset was loaded", (Field("name", "text"),)),
     Event("DevicesChanged", Intent.DEVICES, "Other devices are used", (

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rtvc.audio.files import AudioFileError
 from rtvc.engine.convert import convert_file
 from rtvc.engine.network import NetworkError
+from rtvc.engine.own_voice import OwnVoice
 from rtvc.engine.process import engine_context
 
 from .wire import RequestError, Status
@@ -70,13 +71,13 @@ class Jobs:
         """Return all jobs, oldest first."""
         return [job.entry() for job in self._jobs.values()]
 
-    def start(self, source: Path, target: Path, values: NDArray[np.float64], point: str) -> Job:
-        """Begin to convert source to target. Raises RequestError if too many run."""
+    def start(self, source: Path, target: Path, values: NDArray[np.float64], point: str, own: OwnVoice | None) -> Job:
+        """Begin to convert source to target; own is as `convert_file` has it. Raises RequestError if too many run."""
         if sum(job.state == "running" for job in self._jobs.values()) >= RUNNING_MOST:
             raise RequestError(Status.CANNOT_ACT, f"{RUNNING_MOST} jobs run already; wait for one or cancel it")
         here, there = engine_context().Pipe()
         job = Job(f"convert-{next(self._numbers)}", source, target, pipe=here)
-        args = (there, source, target, values, point)
+        args = (there, source, target, values, point, own)
         job.process = engine_context().Process(target=_convert, args=args, name="rtvc-job", daemon=True)  # type: ignore[attr-defined]
         job.process.start()
         there.close()
@@ -131,7 +132,9 @@ class _Cancelled(Exception):
     """The job was asked to stop."""
 
 
-def _convert(pipe: Connection, source: Path, target: Path, values: NDArray[np.float64], point: str) -> None:
+def _convert(
+    pipe: Connection, source: Path, target: Path, values: NDArray[np.float64], point: str, own: OwnVoice | None
+) -> None:
     """Be the job's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):
@@ -147,7 +150,7 @@ def _convert(pipe: Connection, source: Path, target: Path, values: NDArray[np.fl
             pipe.send(("running", share, ""))
 
     try:
-        report = convert_file(source, target, values, point=point, progress=progress)
+        report = convert_file(source, target, values, point=point, own=own, progress=progress)
         said = ("done", 1.0, "; ".join((f"{target}: {report.audio_s:.1f} s", *report.warnings)))
     except _Cancelled:
         said = ("cancelled", told, "")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rtvc.config import ConfigError, presets_folder
+from rtvc.engine.own_voice import asks_for_own
 from rtvc.engine.params import INDEX, from_vector
 from rtvc.voices.presets import Preset, delete_preset, load_presets, save_preset
 
@@ -58,13 +59,18 @@ class PresetShelf:
             )
         return self._presets[name]
 
-    def sounding(self, vector: Vector) -> str | None:
-        """Return the preset that vector (float64[len(PARAMS)]) sounds like, None if none; mute does not count."""
-        return next((name for name in self._presets if not self.differs(name, vector)), None)
+    def sounding(self, vector: Vector, own: frozenset[str] = frozenset()) -> str | None:
+        """Return the preset that vector (float64[len(PARAMS)]) sounds like, None if none; mute does not count.
 
-    def differs(self, name: str, vector: Vector) -> bool:
-        """Return whether vector (float64[len(PARAMS)]) sounds unlike a preset, or that is gone; mute does not count."""
+        own holds id and name of the user's own voice that speaks in it.
+        """
+        return next((name for name in self._presets if not self.differs(name, vector, own)), None)
+
+    def differs(self, name: str, vector: Vector, own: frozenset[str] = frozenset()) -> bool:
+        """Return whether a sound (as `sounding` has it) is unlike a preset, or that is gone."""
         if name not in self._presets:
+            return True
+        if asks_for_own(vector) and self._presets[name].own not in own:
             return True
         preset, sound = self._presets[name].vector(), vector.copy()
         preset[INDEX[MUTE]] = sound[INDEX[MUTE]] = 0.0
@@ -83,14 +89,14 @@ class PresetShelf:
             for preset in self._presets.values()
         ]
 
-    def save(self, name: str, vector: Vector, label: str, doc: str, overwrite: bool) -> None:
-        """Save vector (float64[len(PARAMS)]) as the user's preset. Raises RequestError."""
-        own = self._presets[name].path if name in self._presets else None
-        if own and not overwrite:
+    def save(self, name: str, vector: Vector, label: str, doc: str, overwrite: bool, own: str) -> None:
+        """Save vector (float64[len(PARAMS)]) as the user's preset; own is as in `save_preset`. Raises RequestError."""
+        there = self._presets[name].path if name in self._presets else None
+        if there and not overwrite:
             what = f"name = {name!r}: this preset exists; send overwrite = true to replace it"
             raise RequestError(Status.RESOURCE_ALREADY_EXISTS, what)
         try:
-            save_preset(name, vector, label, doc, folder=self.folder, overwrite=overwrite)
+            save_preset(name, vector, label, doc, folder=self.folder, overwrite=overwrite, own=own)
         except ConfigError as error:
             raise RequestError(Status.INVALID_REQUEST_FIELD, str(error)) from None
         self.refresh()

@@ -13,7 +13,7 @@ from typing import Any
 
 from rtvc.audio.monitor import DEFAULT_OUTPUT
 from rtvc.config import MONITOR_DB
-from rtvc.engine.params import PARAMS, TIMBRES, Param, default_values, from_vector
+from rtvc.engine.params import PARAMS, Param, default_values, from_vector
 
 from .fields import Field, object_schema
 from .wire import Role
@@ -110,14 +110,19 @@ _TABLE = (
         Field("curve", "text", "linear, or smooth (eased in and out)", True, choices=CURVES),
     ), (_ID, _VALUE)),
     _read("ListVoices", "The voices there are, and which one speaks", (), (
-        Field("voices", "list"), Field("current", "object"),
+        Field("voices", "list", "kind mine: one of your own; available: whether it may speak now, else reason"),
+        Field("current", "object", "mine: the own voice that voice.timbre = mine means, or null"),
+        Field("library", "object", "of own voices; state: none, locked (see UnlockVoices), open or failed; reason"),
     )),
-    _write("SwitchVoice", "Speak as: dsp, own, silence, or a neural voice by its name", (
+    _write("SwitchVoice", "Speak as: dsp, own, silence, or a neural voice by its name, built-in or of your own", (
         Field("name", "text", "voice", longest=40),
     ), (Field("name", "text"),)),
-    _write("BlendVoices", "Speak as a mixture of two neural voices", (
-        Field("first", "text", "neural voice", choices=TIMBRES),
-        Field("second", "text", "neural voice", choices=TIMBRES),
+    _act("UnlockVoices", "Open your own voices; the passphrase is in no log", (
+        Field("passphrase", "text", "of the library", longest=1000),
+    )),
+    _write("BlendVoices", "Speak as a mixture of two neural voices; one of them may be of your own", (
+        Field("first", "text", "neural voice", longest=40),
+        Field("second", "text", "neural voice", longest=40),
         Field("blend", "number", "share of the second", minimum=0, maximum=1),
     ), (Field("first", "text"), Field("second", "text"), Field("blend", "number"))),
     _read("ListPresets", "The presets there are, and which one was loaded or saved last", (), (

@@ -349,8 +349,9 @@ class ControlServer:
         request = REQUESTS.get(call.request_type)
         if request and request.changes:
             asker = client.asker
+            data = self._desk.noted(request.name, call.data)
             role = asker.identity.role.word
-            self._audit.note(asker.label, role, client.address, request.name, call.data, int(answer.status))
+            self._audit.note(asker.label, role, client.address, request.name, data, int(answer.status))
 
     async def _send(self, client: _Client) -> None:
         """Empty the outbox into the socket until the client goes or is given up."""

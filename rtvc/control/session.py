@@ -12,6 +12,7 @@ from rtvc.audio.monitor import Monitor
 from rtvc.config import ConfigError, Control
 from rtvc.engine.live import LiveSession
 from rtvc.engine.params import INDEX, PARAMS
+from rtvc.voices.live_voices import LiveVoices
 
 from .access import is_loopback
 from .desk import Desk, DeskSettings
@@ -49,12 +50,18 @@ def desk_settings(control: Control, values: Vector, point: str) -> DeskSettings:
 
 @contextlib.contextmanager
 def remote_control(
-    control: Control, session: LiveSession, values: Vector, devices: DeviceChoice, point: str, monitor: Monitor
+    control: Control,
+    session: LiveSession,
+    values: Vector,
+    devices: DeviceChoice,
+    point: str,
+    monitor: Monitor,
+    voices: LiveVoices,
 ) -> Iterator[None]:
     """Serve a session to clients while inside. A server that cannot be had is told on standard error; sound goes on."""
     try:
         settings, fingerprint = server_settings(control)
-        desk = Desk(session, values, devices, desk_settings(control, values, point), monitor)
+        desk = Desk(session, values, devices, desk_settings(control, values, point), monitor, voices)
         thread = ControlThread(desk, settings)
         thread.start()
     except OSError as error:

@@ -12,9 +12,11 @@ from rtvc import __version__, flight_bundle
 from rtvc.audio.backend import Device, DeviceError
 from rtvc.audio.files import AudioFileError
 from rtvc.config import ConfigError
+from rtvc.engine.own_voice import OwnVoice, asks_for_own
 from rtvc.engine.pump import AGE_EDGES_MS
 from rtvc.engine.voice import ENGINE_RATE_HZ
 from rtvc.live_view import latency_ms
+from rtvc.voices.errors import VoiceError
 
 from .asker import Answer, Asker, Data, Handler
 from .desk import Desk
@@ -22,7 +24,7 @@ from .events import event_schemas
 from .fields import shown
 from .recorder import default_name
 from .requests import REQUESTS, param_entries, request_schemas
-from .sound import Change
+from .sound import Change, Vector
 from .wire import OBS_WEBSOCKET_VERSION, RPC_VERSION, RequestError, Role, Status
 
 DEVICES_S = 6.0  # how long new devices may take
@@ -238,15 +240,36 @@ async def _save_flight(desk: Desk, asker: Asker, data: Data, change: Change) -> 
     return {"path": str(whole), "seconds": round(len(flight.x) / ENGINE_RATE_HZ, 2)}
 
 
+async def _unlock_voices(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
+    try:
+        await asyncio.to_thread(desk.voices.unlock, data["passphrase"])
+    except VoiceError as error:
+        raise RequestError(Status.CANNOT_ACT, str(error)) from None
+    desk.publish("VoiceListChanged", {})
+    return {}
+
+
 async def _list_jobs(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     return {"jobs": desk.jobs.list()}
 
 
+async def _own_for_files(desk: Desk, values: Vector, named: str) -> OwnVoice | None:
+    """Return the voice of the user's own that this sound has, if its consents allow files; named or in the slot."""
+    if not asks_for_own(values):
+        return None
+    wanted = named or (desk.sound.own.id if desk.sound.own else "")
+    if not wanted:
+        raise RequestError(Status.CANNOT_ACT, "voice = 'mine': none of your own voices is chosen")
+    return await desk.take_own(wanted, "files")
+
+
 async def _start_job(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
-    values = desk.presets.get(data["preset"]).vector() if "preset" in data else desk.sound.vector()
+    preset = desk.presets.get(data["preset"]) if "preset" in data else None
+    values = preset.vector() if preset else desk.sound.vector()
+    own = await _own_for_files(desk, values, preset.own if preset else "")
     source, target = Path(data["input"]), Path(data["output"])
     try:
-        job = await asyncio.to_thread(desk.jobs.start, source, target, values, desk.settings.point)
+        job = await asyncio.to_thread(desk.jobs.start, source, target, values, desk.settings.point, own)
     except OSError as error:
         raise RequestError(Status.REQUEST_PROCESSING_FAILED, f"no process can be started: {error}") from None
     return {"job": job.job}
@@ -272,6 +295,7 @@ SESSION_HANDLERS: Mapping[str, Handler] = {
     "StopRecord": _stop_record,
     "GetRecord": _get_record,
     "SaveFlight": _save_flight,
+    "UnlockVoices": _unlock_voices,
     "ListJobs": _list_jobs,
     "StartJob": _start_job,
     "CancelJob": _cancel_job,

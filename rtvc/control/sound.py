@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from rtvc.engine.own_voice import OwnVoice
 from rtvc.engine.params import INDEX, PARAMS, Param, Value, find, from_vector
 from rtvc.engine.suppressor import suppression_missing
 
@@ -31,32 +32,45 @@ Vector = NDArray[np.float64]
 
 @dataclass
 class Change:
-    """Numbers to be set by parameter id, who sets them and how."""
+    """Numbers to be set by parameter id, the voice of the user's own to be put into the slot, who sets them and how."""
 
     by: str
     reason: str = "set"
     numbers: dict[str, float] = field(default_factory=dict)
     undoable: bool = True
+    own: OwnVoice | None = None
 
 
 @dataclass
 class _Step:
-    """What one change did, so that it can be undone: old and new numbers by id."""
+    """What one change did, so that it can be undone: old and new numbers by id, the own voices' ids ("": none)."""
 
     before: dict[str, float]
     after: dict[str, float]
     by: str
     time_s: float
+    own_before: str
+    own_after: str
 
 
 class Sound:
     """The parameters of one session, seen from the control process. Not thread-safe: one event loop owns it."""
 
-    def __init__(self, values: Vector, publish: Callable[[Vector], int], bypass_allowed: bool) -> None:
+    def __init__(
+        self,
+        values: Vector,
+        publish: Callable[[Vector], int],
+        bypass_allowed: bool,
+        own: OwnVoice | None = None,
+        put_own: Callable[[OwnVoice | None], None] = lambda own: None,
+    ) -> None:
         """Values is float64[len(PARAMS)]; publish sends such a vector to the engine and returns the engine's revision.
 
-        bypass_allowed says whether clients may let the own voice through.
+        bypass_allowed says whether clients may let the speaker's voice through. own is the voice of the user's own that
+        lies in the session's slot, put_own puts another one there.
         """
+        self.own = own
+        self._put_own = put_own
         self.rev = 1
         self.engine_rev = 0
         self.panic = False
@@ -80,9 +94,12 @@ class Sound:
         """Return all values by id."""
         return {param.id: value for param, value in from_vector(self._values)}
 
-    def vector(self) -> Vector:
-        """Return a copy of the parameters, without panic: float64[len(PARAMS)]."""
-        return self._values.copy()
+    def vector(self, change: Change | None = None) -> Vector:
+        """Return a copy of the parameters, as they will be after change, without panic: float64[len(PARAMS)]."""
+        vector = self._values.copy()
+        for param_id, number in (change.numbers if change else {}).items():
+            vector[INDEX[param_id]] = number
+        return vector
 
     def stage(self, change: Change, param_id: str, number: float) -> None:
         """Put one number into change.
@@ -101,26 +118,39 @@ class Sound:
         """Make change one revision of the sound; return what is different now, by id."""
         after = {name: number for name, number in change.numbers.items() if number != self._values[INDEX[name]]}
         before = {name: float(self._values[INDEX[name]]) for name in after}
+        own = self.own
+        if change.own:
+            self.set_own(change.own)
         for name, number in after.items():
             self._values[INDEX[name]] = number
-        if after:
+        if after or self.own is not own:
             self.publish()
             if change.undoable:
-                self.remember(before, after, change.by)
+                self.remember(before, after, change.by, own)
         return {name: PARAMS[name].from_number(number) for name, number in after.items()}
 
-    def remember(self, before: Mapping[str, float], after: Mapping[str, float], by: str) -> None:
-        """Add a step of undo that leads from before to after (numbers by id)."""
+    def set_own(self, own: OwnVoice | None) -> None:
+        """Put another voice of the user's own into the slot, or empty it."""
+        self.own = own
+        self._put_own(own)
+
+    def remember(
+        self, before: Mapping[str, float], after: Mapping[str, float], by: str, own: OwnVoice | None = None
+    ) -> None:
+        """Add a step of undo that leads from before to after (numbers by id); own was in the slot before."""
         old, new = ({name: n for name, n in numbers.items() if name != MUTE} for numbers in (before, after))
-        if not old:
+        other_own = own is not None and self.own is not None and own.id != self.own.id
+        if not old and not other_own:
             return
         now_s = time.monotonic()
         self._undone.clear()
         last = self._done[-1] if self._done else None
-        if last and last.by == by and last.before.keys() == old.keys() and now_s - last.time_s < SAME_STEP_S:
+        same = last and last.by == by and last.before.keys() == old.keys() and not other_own
+        if same and last and now_s - last.time_s < SAME_STEP_S:
             last.after, last.time_s = new, now_s
         else:
-            self._done.append(_Step(old, new, by, now_s))
+            ids = (own.id, self.own.id) if own and self.own and other_own else ("", "")
+            self._done.append(_Step(old, new, by, now_s, *ids))
 
     @property
     def can_undo(self) -> bool:
@@ -132,21 +162,29 @@ class Sound:
         """Whether there is a step that was taken back."""
         return bool(self._undone)
 
-    def undo(self, change: Change) -> None:
-        """Put what takes the last step back into change. Raises RequestError if there is none."""
+    def undo(self, change: Change) -> str:
+        """Put what takes the last step back into change; return the id of the own voice that belongs to it, or "".
+
+        Raises RequestError if there is none.
+        """
         if not self._done:
             raise RequestError(Status.CANNOT_ACT, "there is nothing to undo")
         step = self._done.pop()
         self._undone.append(step)
         change.numbers.update(step.before)
+        return step.own_before
 
-    def redo(self, change: Change) -> None:
-        """Put what makes the last undone step again into change. Raises RequestError if there is none."""
+    def redo(self, change: Change) -> str:
+        """Put what makes the last undone step again into change; return the id of an own voice as `undo` does.
+
+        Raises RequestError if there is none.
+        """
         if not self._undone:
             raise RequestError(Status.CANNOT_ACT, "there is nothing to redo")
         step = self._undone.pop()
         self._done.append(step)
         change.numbers.update(step.after)
+        return step.own_after
 
     def set_panic(self, on: bool) -> None:
         """Lay silence over the sound, or take it away."""

@@ -7,11 +7,12 @@ answer; it stages before it first waits, so that one client's writes keep their 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rtvc.engine.build import DEFAULT_PRECISION
 from rtvc.engine.network import Network, NetworkError
-from rtvc.engine.params import INDEX, PARAMS, TIMBRES, Value
+from rtvc.engine.own_voice import asks_for_own, without_own
+from rtvc.engine.params import INDEX, MINE, PARAMS, TIMBRES, Value
 from rtvc.engine.timbres import built_in_timbres
 
 from .asker import Answer, Asker, Data, Handler
@@ -22,6 +23,7 @@ from .requests import param_entries
 from .sound import MUTE, Change, check_number, find_param
 from .wire import RequestError, Status
 
+PLAIN = ("dsp", "own", "silence")
 FEMALE = ("heart", "bella", "sarah", "emma")
 
 
@@ -80,14 +82,26 @@ async def _ramp_param(desk: Desk, asker: Asker, data: Data, change: Change) -> A
 
 async def _undo(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     change.reason, change.undoable = "undo", False
-    desk.sound.undo(change)
+    await _restore_own(desk, change, desk.sound.undo(change), desk.sound.redo)
     return {"values": shown_values(change.numbers)}
 
 
 async def _redo(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     change.reason, change.undoable = "redo", False
-    desk.sound.redo(change)
+    await _restore_own(desk, change, desk.sound.redo(change), desk.sound.undo)
     return {"values": shown_values(change.numbers)}
+
+
+async def _restore_own(desk: Desk, change: Change, own_id: str, back: Callable[[Change], object]) -> None:
+    """Let the voice of the user's own that belongs to a step speak again; where it may not, the step is not taken."""
+    try:
+        if own_id:
+            change.own = await desk.take_own(own_id)
+        else:
+            await desk.allow_own(change)
+    except RequestError:
+        back(Change(change.by))
+        raise
 
 
 def _missing_networks(point: str) -> str:
@@ -118,22 +132,42 @@ async def _list_voices(desk: Desk, asker: Asker, data: Data, change: Change) -> 
         why = desk.missing_networks
         entry = {"name": name, "kind": "neural", "label": name.capitalize(), "sex": sex, "doc": f"A {sex} neural voice"}
         voices.append(entry | {"available": not why, "reason": why})
+    listed = await asyncio.to_thread(desk.voices.listed)
+    for card in listed.cards:
+        why = desk.missing_networks or card.refusal
+        about = {"label": card.name, "sex": None, "doc": card.doc or card.source}
+        voices.append({"name": card.name, "kind": "mine", **about, "available": not why, "reason": why})
     sound = desk.sound
     spoken = sound.value("voice.name")
     current = {
-        "name": sound.value("voice.timbre") if spoken == "neural" else spoken,
-        "second": sound.value("voice.second"),
+        "name": _named(desk, sound.value("voice.timbre")) if spoken == "neural" else spoken,
+        "second": _named(desk, sound.value("voice.second")),
         "blend": sound.value("voice.blend"),
+        "mine": desk.voices.name_of(sound.own),
     }
-    return {"voices": voices, "current": current}
+    library = {"state": listed.state, "reason": listed.reason, "faults": list(listed.faults)}
+    return {"voices": voices, "current": current, "library": library}
 
 
-def _stage_neural(desk: Desk, change: Change, first: str, second: str | None, blend: float) -> None:
+def _named(desk: Desk, timbre: Value) -> Value:
+    """Return the name of who speaks as that value of voice.timbre."""
+    return (desk.voices.name_of(desk.sound.own) or MINE) if timbre == MINE else timbre
+
+
+async def _stage_neural(desk: Desk, change: Change, first: str, second: str | None, blend: float) -> None:
+    """Stage a neural voice, or a mixture of two; one of them may be of the user's own, which is asked for then."""
     if desk.missing_networks:
         raise RequestError(Status.CANNOT_ACT, f"name = {first!r}: {desk.missing_networks}")
-    wanted: dict[str, Value] = {"voice.name": "neural", "voice.timbre": first, "voice.blend": blend}
+    own = [name for name in (first, second) if name and name not in TIMBRES]
+    if len(set(own)) > 1:
+        what = f"{' and '.join(map(repr, own))}: only one of your own voices speaks at a time"
+        raise RequestError(Status.CANNOT_ACT, f"{what}; make a blend of both: rtvc voices blend NAME A=0.5 B=0.5")
+    if own:
+        change.own = await desk.take_own(own[0])
+    wanted: dict[str, Value] = {"voice.name": "neural", "voice.timbre": MINE if first in own else first}
+    wanted["voice.blend"] = blend
     if second:
-        wanted["voice.second"] = second
+        wanted["voice.second"] = MINE if second in own else second
     for name, value in wanted.items():
         desk.sound.stage(change, name, PARAMS[name].to_number(value))
 
@@ -141,21 +175,24 @@ def _stage_neural(desk: Desk, change: Change, first: str, second: str | None, bl
 async def _switch_voice(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     name = data["name"]
     change.reason = "voice"
-    if name in ("dsp", "own", "silence"):
+    if name in PLAIN:
         desk.sound.stage(change, "voice.name", PARAMS["voice.name"].to_number(name))
-    elif name in TIMBRES:
-        _stage_neural(desk, change, name, None, 0.0)
+    elif name in TIMBRES or await asyncio.to_thread(desk.voices.exist):
+        await _stage_neural(desk, change, name, None, 0.0)
     else:
-        there = ", ".join(("dsp", "own", "silence", *TIMBRES))
-        raise RequestError(
-            Status.RESOURCE_NOT_FOUND, f"name = {shown(name)}: there is no such voice; there are {there}"
-        )
+        what = f"name = {shown(name)}: there is no such voice; there are {', '.join((*PLAIN, *TIMBRES))}"
+        raise RequestError(Status.RESOURCE_NOT_FOUND, what)
     return {"name": name}
 
 
 async def _blend_voices(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     change.reason = "voice"
-    _stage_neural(desk, change, data["first"], data["second"], float(data["blend"]))
+    for field in ("first", "second"):
+        name = data[field]
+        if name in PLAIN or (name not in TIMBRES and not await asyncio.to_thread(desk.voices.exist)):
+            what = f"{field} = {shown(name)}: one of {', '.join(TIMBRES)}, or of your own voices"
+            raise RequestError(Status.REQUEST_FIELD_OUT_OF_RANGE, what)
+    await _stage_neural(desk, change, data["first"], data["second"], float(data["blend"]))
     return {"first": data["first"], "second": data["second"], "blend": data["blend"]}
 
 
@@ -170,6 +207,11 @@ async def _list_presets(desk: Desk, asker: Asker, data: Data, change: Change) ->
 async def _load_preset(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     preset = desk.presets.get(data["name"])
     change.reason = "preset"
+    if preset.own and asks_for_own(preset.vector()):
+        try:
+            change.own = await desk.take_own(preset.own)
+        except RequestError as error:
+            raise RequestError(error.status, f"preset {preset.name!r}: {error.comment}") from None
     for (name, param), number in zip(PARAMS.items(), preset.vector(), strict=True):
         if name != MUTE or name in preset.values:
             desk.sound.stage(change, param.id, float(number))
@@ -181,11 +223,12 @@ async def _load_preset(desk: Desk, asker: Asker, data: Data, change: Change) -> 
 async def _save_preset(desk: Desk, asker: Asker, data: Data, change: Change) -> Answer:
     name, overwrite = data["name"], data.get("overwrite", False)
     label, doc = data.get("label", ""), data.get("doc", "")
-    vector = desk.sound.vector()
-    for param_id, number in change.numbers.items():
-        vector[INDEX[param_id]] = number
+    vector, own = desk.sound.vector(change), change.own or desk.sound.own
     vector[INDEX[MUTE]] = PARAMS[MUTE].default
-    await asyncio.to_thread(desk.presets.save, name, vector, label, doc, overwrite)
+    own_id = own.id if own and asks_for_own(vector) else ""
+    if not own_id:
+        vector = without_own(vector, TIMBRES[0])
+    await asyncio.to_thread(desk.presets.save, name, vector, label, doc, overwrite, own_id)
     desk.current_preset = name
     desk.publish("PresetListChanged", {"presets": desk.presets.names()})
     return {"name": name}

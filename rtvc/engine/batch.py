@@ -28,9 +28,10 @@ from rtvc.audio.files import READ_SUFFIXES, WRITE_FORMATS, AudioFileError
 from .build import DEFAULT_POINT
 from .convert import ConvertReport, convert_file
 from .network import NetworkError
+from .own_voice import OwnVoice
+from .process import one_thread_each
 
 POLL_S = 0.1
-_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,14 @@ def convert_many(
     *,
     point: str = DEFAULT_POINT,
     overwrite: bool = False,
-    watermark: bool = False,
+    watermark: bool | None = None,
+    own: OwnVoice | None = None,
     workers: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> list[Outcome]:
     """Convert all jobs with the same sound (float64[len(PARAMS)]); return their outcomes in the order given.
 
-    watermark marks each as `convert_file` says.
+    watermark and own are as `convert_file` has them.
     progress is called often with the number of files done and the fraction of all work done; it may raise to stop.
     """
     report_progress = progress or (lambda _done, _fraction: None)
@@ -112,17 +114,17 @@ def convert_many(
         with contextlib.suppress(OSError):  # convert_file says it better
             job.target.parent.mkdir(parents=True, exist_ok=True)
     if workers == 1 or len(jobs) == 1:
-        return _convert_here(jobs, values, point, overwrite, watermark, report_progress)
+        return _convert_here(jobs, values, point, overwrite, watermark, own, report_progress)
     context = multiprocessing.get_context("spawn")
     cancel = context.Event()
     fractions = context.Array("d", len(jobs), lock=False)
-    for name in _THREAD_SETTINGS:
-        os.environ.setdefault(name, "1")
+    one_thread_each()
     with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (cancel, fractions)) as pool:
         try:
             with _interrupts_held():  # workers inherit this and leave interrupts to the parent
                 futures = [
-                    pool.submit(_convert, i, job, values, point, overwrite, watermark) for i, job in enumerate(jobs)
+                    pool.submit(_convert, i, job, values, point, overwrite, watermark, own)
+                    for i, job in enumerate(jobs)
                 ]
             while wait(futures, POLL_S).not_done:
                 report_progress(sum(future.done() for future in futures), sum(fractions) / len(jobs))
@@ -139,7 +141,8 @@ def _convert_here(
     values: NDArray[np.float64] | None,
     point: str,
     overwrite: bool,
-    watermark: bool,
+    watermark: bool | None,
+    own: OwnVoice | None,
     progress: Callable[[int, float], None],
 ) -> list[Outcome]:
     outcomes = []
@@ -148,7 +151,7 @@ def _convert_here(
         def part(fraction: float, done: int = i) -> None:
             progress(done, (done + fraction) / len(jobs))
 
-        outcomes.append(_attempt(job, values, point, overwrite, watermark, part))
+        outcomes.append(_attempt(job, values, point, overwrite, watermark, own, part))
     progress(len(jobs), 1.0)
     return outcomes
 
@@ -158,12 +161,20 @@ def _attempt(
     values: NDArray[np.float64] | None,
     point: str,
     overwrite: bool,
-    watermark: bool,
+    watermark: bool | None,
+    own: OwnVoice | None,
     progress: Callable[[float], None],
 ) -> Outcome:
     try:
         report = convert_file(
-            job.source, job.target, values, point=point, overwrite=overwrite, watermark=watermark, progress=progress
+            job.source,
+            job.target,
+            values,
+            point=point,
+            overwrite=overwrite,
+            watermark=watermark,
+            own=own,
+            progress=progress,
         )
     except (AudioFileError, NetworkError) as error:
         return Outcome(job, None, str(error))
@@ -189,14 +200,20 @@ def _follow_parent(cancel: Event) -> None:
 
 
 def _convert(
-    index: int, job: Job, values: NDArray[np.float64] | None, point: str, overwrite: bool, watermark: bool
+    index: int,
+    job: Job,
+    values: NDArray[np.float64] | None,
+    point: str,
+    overwrite: bool,
+    watermark: bool | None,
+    own: OwnVoice | None,
 ) -> Outcome:
     def progress(fraction: float) -> None:
         _worker["fractions"][index] = fraction
         if _worker["cancel"].is_set():
             raise Cancelled
 
-    outcome = _attempt(job, values, point, overwrite, watermark, progress)
+    outcome = _attempt(job, values, point, overwrite, watermark, own, progress)
     _worker["fractions"][index] = 1.0
     return outcome
 

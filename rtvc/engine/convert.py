@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -28,12 +27,14 @@ from numpy.typing import NDArray
 
 from rtvc.audio.files import AudioFileError, AudioReader, AudioWriter, check_target, write_error
 from rtvc.kernels.limiter import limit, limiter_state
-from rtvc.provenance.payload import OWN_VOICE, TOOL_CONVERT, Payload, hour_of, signs_of
+from rtvc.provenance.payload import TOOL_CONVERT, signs_of
 
-from .build import DEFAULT_POINT, build_engine, wants_neural
+from .build import DEFAULT_POINT, build_engine
 from .engine import Engine
+from .marking import mark_for
 from .meter import LoudnessMeter
-from .params import INDEX
+from .own_voice import OwnVoice
+from .params import INDEX, default_values
 
 BLOCK_FRAMES = 16_384
 CEILING_DBFS = -1.05  # what 16 bits round to stays below -1 dBFS
@@ -82,14 +83,15 @@ def convert_file(
     *,
     point: str = DEFAULT_POINT,
     overwrite: bool = False,
-    watermark: bool = False,
+    watermark: bool | None = None,
+    own: OwnVoice | None = None,
     progress: Progress | None = None,
 ) -> ConvertReport:
     """Convert source to target with the sound that values (float64[len(PARAMS)]) describe.
 
-    point is the neural voice's operating point, should it be one. watermark marks the sound with tool, voice and hour
-    (`rtvc.provenance.payload`). progress is called with 0..1 after every block; what
-    it raises ends the conversion and leaves nothing behind.
+    point is the neural voice's operating point, should it be one. own is who voice.timbre = mine means. watermark says
+    whether the sound is marked with tool, voice and hour; None: if it is a person's voice (see `marking`). progress is
+    called with 0..1 after every block; what it raises ends the conversion and leaves nothing behind.
     Raises AudioFileError naming path, number and what to do, and NetworkError if there is no such neural voice.
     """
     start_s = time.perf_counter()
@@ -98,7 +100,10 @@ def convert_file(
         raise AudioFileError(f"{target}: is the source itself; choose another name")
     check_target(target, overwrite)
     with AudioReader(source) as reader:
-        engine = build_engine(reader.rate_hz, values, point, mark=_mark(values) if watermark else None)
+        mark = mark_for(TOOL_CONVERT, default_values() if values is None else values, own, watermark)
+        engine = build_engine(reader.rate_hz, values, point, mark=signs_of(mark) if mark else None)
+        if own:
+            engine.set_own(own.timbre)
         try:
             with tempfile.TemporaryFile(dir=target.parent, prefix=".rtvc-") as raw:
                 before, after = _run(engine, reader, raw, report_progress)
@@ -133,13 +138,6 @@ def convert_file(
             dict(engine.counters),
             tuple(warnings),
         )
-
-
-def _mark(values: NDArray[np.float64] | None) -> NDArray[np.float32]:
-    """Return the signs of a mark that says: by `rtvc convert`, with this sound's voice, now."""
-    neural = values is not None and wants_neural(values)
-    voice = 1 + int(values[INDEX["voice.timbre"]]) if values is not None and neural else OWN_VOICE
-    return signs_of(Payload(TOOL_CONVERT, voice, hour_of(datetime.now(UTC))))
 
 
 def _run(

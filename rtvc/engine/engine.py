@@ -23,7 +23,7 @@ from rtvc.kernels.limiter import limit, limiter_state
 from rtvc.kernels.loudness import FOLLOW_S, loudness_match, loudness_state
 from rtvc.kernels.mix import delay, delay_state, mix, sanitise, scale
 from rtvc.kernels.ramp import TARGET, RampState, ramp_at_rest, ramp_fill, ramp_set, ramp_state
-from rtvc.kernels.watermark import watermark, watermark_state
+from rtvc.kernels.watermark import SYMBOLS, WatermarkState, watermark, watermark_state
 
 from .dsp_voice import DspVoice
 from .ladder import DSP, FP32, INT8, SILENCE
@@ -31,6 +31,7 @@ from .neural_voice import NeuralVoice
 from .params import INDEX, PARAMS, VOICES, default_values
 from .rate_adapter import RateAdapter
 from .suppressor import Suppressor
+from .timbres import Timbre
 from .voice import ENGINE_RATE_HZ, TICK_FRAMES
 
 LIMITER_FRAMES = 72  # 1.5 ms
@@ -71,7 +72,8 @@ class Engine:
             raise ValueError(f"rate is {rate_hz} Hz: the engine takes 8000 to 192000 Hz")
         self.rate_hz = rate_hz
         self._values = default_values() if values is None else values.astype(np.float64, copy=True)
-        self._mark_signs = mark
+        self._marks, self._mark_signs = mark is not None, np.ones(SYMBOLS, np.float32)  # from the next tick on
+        self._mark: WatermarkState | None = None
         self._voice = DspVoice()
         self._suppressor = suppressor
         self._neural = {rung: voice for rung, voice in ((FP32, finer), (INT8, neural)) if voice}
@@ -90,6 +92,8 @@ class Engine:
         self._quiet, self._quiet_gain, self._noisy_gain = (np.zeros(TICK_FRAMES, np.float32) for _ in range(3))
         self._adapter = None if rate_hz == ENGINE_RATE_HZ else RateAdapter(rate_hz, ENGINE_RATE_HZ, self._run)
         self._counts = {"frames": 0, "replaced_samples": 0, "blocks": 0}
+        if mark is not None:
+            self.set_mark(mark)
         self.reset()
 
     def reset(self) -> None:
@@ -108,7 +112,8 @@ class Engine:
         self._dsp_delay = delay_state(self._voice_delay - self._voice.delay_frames)
         self._loudness = loudness_state(rate, self._voice_delay, NEURAL_FOLLOW_S if self._neural else FOLLOW_S)
         self._limiter = limiter_state(rate, LIMITER_FRAMES, CEILING_DBFS)
-        self._mark = None if self._mark_signs is None else watermark_state(self._mark_signs)
+        self._mark = watermark_state(self._mark_signs) if self._mark else None
+        self._marking = self._marks
         values = self._values
         self._dsp_ramp = ramp_state(float(self._dsp_sounds()))
         self._said_ramps = {rung: ramp_state(float(self.rung == rung)) for rung in self._neural}
@@ -186,6 +191,26 @@ class Engine:
         """Take over the registry's values (float64[len(PARAMS)]) at the next tick."""
         self._values[:] = values
 
+    def set_own(self, timbre: Timbre | None) -> None:
+        """Let timbre be the user's own voice (voice.timbre = mine) from the next tick on; None: nobody any more."""
+        for neural in self._neural.values():
+            neural.set_own(timbre)
+
+    def set_mark(self, mark: NDArray[np.float32] | None) -> None:
+        """Let the watermark say mark (`rtvc.provenance.payload.signs_of`) from the next tick on; None: nothing.
+
+        Raises ValueError for a bad mark.
+        """
+        self._marks = mark is not None
+        if mark is not None:
+            self._mark = self._mark or watermark_state(mark)
+            self._mark_signs[:] = mark
+
+    @property
+    def gliding(self) -> bool:
+        """Whether a voice glides in a way that no state tells; see `NeuralVoice.gliding`."""
+        return any(self._neural[rung].gliding for rung in self._running)
+
     def process(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
         """Convert x into y, both float32[n] at rate_hz, any n. Allocates no sample memory.
 
@@ -236,7 +261,7 @@ class Engine:
         ramp_fill(self._gain_ramp, gain)
         scale(dsp, gate_gain)
         scale(dsp, gain)
-        if self._mark is not None:
+        if self._mark is not None and self._marking:
             watermark(self._mark, dsp, dsp)
         limit(self._limiter, dsp, y)
 
@@ -251,6 +276,9 @@ class Engine:
                 self._neural[rung].reset()
             self._neural[rung].tick(values)
         self._running = running
+        self._marking = self._marks
+        if self._mark is not None:
+            self._mark.signs[:] = self._mark_signs
         fade = RUNG_FADE_FRAMES if self._hurry else 0
         self._hurry = False
         _aim(self._dsp_ramp, float(self._dsp_sounds()), "voice.name", fade)

@@ -1,7 +1,8 @@
 """The flight recorder: what the engine heard, said, was told and how it did, over the last minute, in shared memory.
 
     heard, said    float32 at the engine's rate, FRAMES each; counted in frames since the session began
-    inputs         what the engine was told, at the frame from which it knows: all parameters, or a limit to its rung
+    inputs         what the engine was told, at the frame from which it knows: parameters, a limit to its rung, which
+                   of the user's own voices lies in the slot (its id, never the voice), what the watermark says
     blocks         one row of BLOCK_COLUMNS a step of the pump
     states         the engine's whole state (see `state`) when an engine begins and every STATE_EVERY_S
 
@@ -36,9 +37,9 @@ FRAMES = 76 * ENGINE_RATE_HZ
 MARGIN_FRAMES = 8192  # that the engine may be writing while somebody reads
 INPUT_ROWS, BLOCK_ROWS = 8192, 65536
 STATES, STATE_BYTES = 8, 3 << 20
-PARAMS_SET, RUNG_LIMITED = range(2)  # kinds of input
+PARAMS_SET, RUNG_LIMITED, OWN_CHOSEN, MARK_SET = range(4)  # kinds of input
 # compiled into what is cached below, and Numba watches this file alone: change it with PARAMS
-INPUT_COLUMNS = 4 + len(PARAMS)  # frame, kind, revision and engine sample, values; or frame, kind, heard and ready rung
+INPUT_COLUMNS = 4 + len(PARAMS)  # frame, kind, two words that the kind gives a meaning, parameters
 BLOCK_COLUMNS = (
     "frame",  # heard when the step ended
     "begin_ns",  # by the engine's clock
@@ -101,13 +102,17 @@ def flight_params(flight: NDArray[np.int64], rev: int, sample: int, values: NDAr
 
 
 @njit(cache=True, nogil=True)
-def flight_limit(flight: NDArray[np.int64], heard: int, ready: int) -> None:
-    """Append what the engine's `limit` was told, which it knows from the next frame on."""
+def flight_input(flight: NDArray[np.int64], kind: int, one: int, two: int) -> None:
+    """Append what the engine was told but parameters, which it knows from the next frame on.
+
+    The two words are for RUNG_LIMITED the heard and the ready rung, for OWN_CHOSEN the halves of the id (0, 0: nobody
+    any more), for MARK_SET the payload's number (-1: no mark) and 0.
+    """
     written = flight[INPUTS_WRITTEN]
     at = _INPUTS_AT + (written % INPUT_ROWS) * INPUT_COLUMNS
     row = flight[at : at + INPUT_COLUMNS]
     row[:] = 0
-    row[0], row[1], row[2], row[3] = flight[HEARD], RUNG_LIMITED, heard, ready
+    row[0], row[1], row[2], row[3] = flight[HEARD], kind, one, two
     store_release(flight, INPUTS_WRITTEN, written + 1)
 
 
@@ -137,7 +142,7 @@ class FlightStates:
 
     def __init__(self, flight: NDArray[np.int64], engine: Engine, made_as: Mapping[str, Any]) -> None:
         """Begin with engine as it is before its first sample; made_as says how `replay` can make another."""
-        self._flight, self._engine, self._made_as = flight, engine, made_as
+        self._flight, self._engine, self.made_as = flight, engine, dict(made_as)
         unsaid = int(flight[HEARD] - flight[SAID])  # the engine before this one ended in the middle of these frames
         if unsaid:
             flight_say(flight, np.zeros(unsaid, np.float32))
@@ -152,14 +157,14 @@ class FlightStates:
 
     def take_if_due(self, idle_s: float) -> None:
         """Take a state if it is time to, and if that takes less than idle_s, as far as is known."""
-        settled = self._engine.sample - self._changed_at >= TICK_FRAMES
+        settled = self._engine.sample - self._changed_at >= TICK_FRAMES and not self._engine.gliding
         if settled and idle_s > self._took_s and time.perf_counter() >= self._due_s:
             self.take()
 
     def take(self) -> None:
         """Write the engine's state now; one that is too large for its place is left out."""
         flight, begin_s = self._flight, time.perf_counter()
-        table, arrays = self._fresh.take(self._made_as)
+        table, arrays = self._fresh.take(self.made_as)
         size = sum(array.nbytes for array in arrays)
         if len(table) + size <= STATE_BYTES:
             written = int(flight[STATES_WRITTEN])

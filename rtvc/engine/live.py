@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rtvc.audio import link as fields
 from rtvc.audio.backend import Lost, ServerError, Streams
 from rtvc.kernels.ring import ring_fill, ring_skip
+from rtvc.provenance.payload import TOOL_LIVE
 
 from . import worker
 from .build import DEFAULT_POINT, wants_neural
@@ -40,7 +41,9 @@ from .faults import (
 )
 from .feedback import FeedbackWatch
 from .flight import FLIGHT_BYTES, FLIGHT_INT64, Flight, read_flight
+from .marking import mark_for
 from .network import CPU
+from .own_voice import SLOT_BYTES, SLOT_INT64, OwnVoice, pack_slot, without_own
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
 from .params import INDEX, VOICES
 from .process import engine_context, start_engine
@@ -90,12 +93,15 @@ class LiveSession:
         provider: str = CPU,
         max_age_ms: float | None = None,
         flight: bool = True,
+        own: OwnVoice | None = None,
+        watermark: bool | None = None,
     ) -> None:
         """open_streams opens both devices on the link it is given (see `rtvc.audio.backend`).
 
         It is called again after a device was lost, and may raise DeviceError while there is none. point and provider
         are the neural voice's operating point and what runs it; max_age_ms is the age that is promised (see `pump`),
-        None for what suits the voice. flight says whether there is a flight recorder.
+        None for what suits the voice. flight says whether there is a flight recorder. own is who voice.timbre = mine
+        means; watermark says whether the sound is marked, None: when it is a person's voice (see `marking`).
         """
         self.engine_failed: Callable[[str], None] = lambda reason: None  # told after each replacement
         self._has_recorder = flight
@@ -103,6 +109,8 @@ class LiveSession:
         self._max_age_s = None if max_age_ms is None else 1e-3 * max_age_ms
         self._open_streams = open_streams
         self._values = values.copy()
+        self._own, self._filling, self._asked_mark = own, int(own is not None), watermark
+        self._mark: int | None = None  # what the slot says
         self._context = engine_context()
         self._shared: list[_Shared] = []
         self._flight: _Shared | None = None
@@ -148,6 +156,8 @@ class LiveSession:
                     self._flight = self._share(FLIGHT_BYTES, FLIGHT_INT64, np.int64) if recorded else None
                     self._state, self._message = "starting", ""
                     self._delay, self._feedback = DelayMeter(), FeedbackWatch()
+                    self._slot = self._share(SLOT_BYTES, SLOT_INT64, np.int64)
+                    self._fill_slot()
                     write_params(self._params.view, self._values)
                 self._streams = self._open_streams(self._link.view)
                 self._start_engine()
@@ -178,6 +188,7 @@ class LiveSession:
             self._stop_engine(2.0)
             with self._lock:
                 for shared in self._shared:
+                    shared.view[:] = 0  # the slot's voice with it
                     shared.free()
                 self._shared.clear()
                 self._state = "stopped"
@@ -189,7 +200,41 @@ class LiveSession:
         """
         with self._lock:
             self._values = values.copy()
+            self._update_mark()
             return int(write_params(self._params.view, self._values)) if self._shared else 0
+
+    @property
+    def own(self) -> OwnVoice | None:
+        """The voice of the user's own that voice.timbre = mine means."""
+        return self._own
+
+    def set_own(self, own: OwnVoice | None) -> None:
+        """Let voice.timbre = mine mean another voice, None: nobody; where it sounds, the engine glides there.
+
+        Raises ValueError for a voice that has no room in the slot; then all stays as it is.
+        """
+        pack_slot(0, own, None)
+        with self._lock:
+            self._own, self._filling = own, self._filling + 1
+            if self._shared:
+                self._fill_slot()
+
+    def withdraw_own(self, instead: str) -> None:
+        """Speak as a built-in voice wherever the user's own one speaks, and empty the slot."""
+        self.set(without_own(self._values, instead))
+        self.set_own(None)
+
+    def _fill_slot(self) -> None:
+        """Write the slot anew; the caller holds the lock."""
+        payload = mark_for(TOOL_LIVE, self._values, self._own, self._asked_mark)
+        self._mark = payload.number if payload else None
+        write_params(self._slot.view, pack_slot(self._filling, self._own, self._mark))
+
+    def _update_mark(self) -> None:
+        """Write the slot anew if the watermark has to say something else; the caller holds the lock."""
+        payload = mark_for(TOOL_LIVE, self._values, self._own, self._asked_mark)
+        if self._shared and self._mark != (payload.number if payload else None):
+            self._fill_slot()
 
     def applied(self) -> tuple[int, int] | None:
         """Return the newest revision that the engine took over and its sample clock then, None if nothing runs."""
@@ -261,6 +306,7 @@ class LiveSession:
             self._provider,
             self._flight.memory.name if self._flight else "",
             self._crashes.begin(wants_neural(self._values)),
+            self._slot.memory.name,
         )
         process = self._context.Process(target=worker.serve, args=(settings,), name="rtvc-engine", daemon=True)  # type: ignore[attr-defined]
         try:
@@ -334,6 +380,8 @@ class LiveSession:
                     if self._crashes.kept_out and wants_neural(self._values):
                         self._message = self._crashes.told
                     self._faults.over()
+                    with self._lock:
+                        self._update_mark()  # the hour goes on
         except BaseException as error:
             self._state, self._message = "failed", f"nobody watches over the session any more: {error}"
             raise

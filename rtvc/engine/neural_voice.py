@@ -47,6 +47,7 @@ REACH = 480  # how far from a voiced frame its F0 may be found, in samples at 16
 UNVOICED_HZ = 7.0  # what the decoder was taught to hear where there is no pitch
 BRIGHTNESS_HZ = 3000.0
 GLIDE = 0.4  # share of the way to another voice that one decoder frame goes: there within 60 ms
+GLIDE_FRAMES = 40  # after which no float32 tells a glide from its end
 _QUEUE_FRAMES = 8192
 
 _MODE, _SEMITONES, _TARGET = INDEX["pitch.mode"], INDEX["pitch.semitones"], INDEX["pitch.target_hz"]
@@ -54,15 +55,22 @@ _TIMBRE, _SECOND, _BLEND = INDEX["voice.timbre"], INDEX["voice.second"], INDEX["
 _INTONATION, _FORMANT, _BRIGHTNESS = INDEX["pitch.intonation"], INDEX["formant.ratio"], INDEX["tone.brightness_db"]
 _BREATH, _WHISPER, _TELEPHONE = INDEX["breath.amount"], INDEX["whisper.amount"], INDEX["telephone.amount"]
 
+_NOBODY = (-1, -1, 0.0)
+_OWN_FIELDS = ("_timbres", "_films", "_film", "_wanted_film", "_step", "_log_wanted", "_log_home")
+
 
 class NeuralVoice:
     """One speaker's stream through the networks."""
 
     def __init__(self, network: Network, timbres: Sequence[Timbre]) -> None:
-        """Timbres are the voices that voice.timbre and voice.second number."""
-        self._network = network
-        self._timbres = timbres
-        self._films = np.array([_film(network, timbre) for timbre in timbres])
+        """Timbres are the voices that voice.timbre and voice.second number; after them comes the user's own.
+
+        Until `set_own` says who that is, it is the first of them.
+        """
+        self._network, self._film = network, network.film
+        self._timbres = [*timbres, timbres[0]]
+        self._films = np.array([_film(network, timbre) for timbre in self._timbres])
+        self._has_own = False
         self._wanted_film, self._step = (np.zeros_like(self._films[0]) for _ in range(2))
         self._wait = round(network.wait_ms * RATE_HZ / 1000.0)
         self._low = np.zeros(TICK_FRAMES, np.float32)
@@ -99,7 +107,8 @@ class NeuralVoice:
         self._mode, self._semitones, self._target_hz = MODE_SHIFT, 0.0, 0.0
         self._intonation, self._formant = 1.0, 1.0
         self._log_wanted = nan  # until a voice is chosen
-        self._chosen = (-1, -1, 0.0)
+        self._chosen = _NOBODY
+        self._glides = 0  # frames until the glide is ended
         self._last_hz = [self._pitch.centre_hz()] * 2  # of the next frame and of the later one
         self.own_hz = 0.0
 
@@ -123,6 +132,23 @@ class NeuralVoice:
         high_shelf_into(self._shelf_target, ENGINE_RATE_HZ, BRIGHTNESS_HZ, float(values[_BRIGHTNESS]), 0.7071)
         biquad_set(self._shelf, 0, self._shelf_target)
 
+    def set_own(self, timbre: Timbre | None) -> None:
+        """Let timbre be the user's own voice from the next tick on, None: nobody any more; the decoder glides there."""
+        self._has_own = True
+        self._timbres[-1] = timbre or self._timbres[0]
+        self._films[-1] = _film(self._network, self._timbres[-1])
+        self._chosen = _NOBODY
+
+    @property
+    def gliding(self) -> bool:
+        """Whether it is on its way from or to another voice, since there is one of the user's own."""
+        return self._glides > 0
+
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """What tells the user's own voice and goes into no record; apart from glides it follows from who speaks."""
+        return _OWN_FIELDS if self._has_own else ()
+
     def _choose(self, first: int, second: int, share: float) -> None:
         """Head for another voice; the decoder glides there frame by frame."""
         if (first, second, share) == self._chosen:
@@ -137,6 +163,8 @@ class NeuralVoice:
         if begin:  # nothing has been said yet
             self._network.film[:] = self._wanted_film
             self._log_home = self._log_wanted
+        elif self._has_own:
+            self._glides = GLIDE_FRAMES
 
     def process(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
         """Convert x into y, both float32[n] with n <= TICK_FRAMES, delay_frames later."""
@@ -198,6 +226,11 @@ class NeuralVoice:
         self._step *= GLIDE
         network.film += self._step
         self._log_home += GLIDE * (self._log_wanted - self._log_home)
+        if self._glides:
+            self._glides -= 1
+            if not self._glides:  # at its very end, so that who speaks says all of it
+                network.film[:] = self._wanted_film
+                self._log_home = self._log_wanted
         wanted_hz = self._wanted_hz(0)
         later_hz = self._wanted_hz(1) if network.hears_later else 0.0
         network.decode(max(wanted_hz, UNVOICED_HZ), max(later_hz, UNVOICED_HZ))

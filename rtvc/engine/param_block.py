@@ -18,15 +18,15 @@ from rtvc.kernels.atomics import fence_acquire, fence_release, load_acquire, sto
 from .params import PARAMS
 
 SEQ, REV, APPLIED_REV, APPLIED_SAMPLE = 0, 1, 8, 9
-_HEADER = 16
-PARAM_INT64 = _HEADER + len(PARAMS)
+HEADER_INT64 = 16
+PARAM_INT64 = HEADER_INT64 + len(PARAMS)
 PARAM_BYTES = PARAM_INT64 * 8
 
 
 @njit(cache=True, nogil=True)
 def write_params(block: NDArray[np.int64], values: NDArray[np.float64]) -> int:
     """Publish values (float64[n]) as one change; return its revision. One writer at a time."""
-    shared = block[_HEADER:].view(np.float64)
+    shared = block[HEADER_INT64:].view(np.float64)
     seq = block[SEQ]
     store_release(block, SEQ, seq + 1)
     fence_release()
@@ -49,7 +49,7 @@ def read_params(block: NDArray[np.int64], values: NDArray[np.float64], known_rev
     rev = block[REV]
     if seq & 1 or rev == known_rev:
         return known_rev
-    shared = block[_HEADER:].view(np.float64)
+    shared = block[HEADER_INT64:].view(np.float64)
     for i in range(values.shape[0]):
         values[i] = shared[i]
     fence_acquire()

@@ -67,6 +67,8 @@ class Param:
 PITCH_MODES = ("shift", "target", "note", "robot")
 VOICES = ("dsp", "own", "silence", "neural")
 TIMBRES = ("heart", "bella", "sarah", "emma", "michael", "puck", "fenrir", "george")
+MINE = "mine"  # the voice of the user's own that lies in the session's slot, see `own_voice`
+SPEAKERS = (*TIMBRES, MINE)
 
 _TABLE = (
     Param(
@@ -74,8 +76,11 @@ _TABLE = (
         "dsp: the speaker's voice, shaped; own: as it is, delayed alike; silence; neural: somebody else's voice",
         0, 0, 3, choices=VOICES, ramp_ms=30,
     ),
-    Param("voice.timbre", "Neural voice", "Who speaks when voice.name is neural", 0, 0, 7, choices=TIMBRES, ramp_ms=60),
-    Param("voice.second", "Second voice", "Whom that voice is blended with", 4, 0, 7, choices=TIMBRES, ramp_ms=60),
+    Param(
+        "voice.timbre", "Neural voice", "Who speaks when voice.name is neural; mine: the chosen one of your own voices",
+        0, 0, 8, choices=SPEAKERS, ramp_ms=60,
+    ),
+    Param("voice.second", "Second voice", "Whom that voice is blended with", 4, 0, 8, choices=SPEAKERS, ramp_ms=60),
     Param("voice.blend", "Blend", "Share of the second voice", 0, 0, 1, "", 60),
     Param(
         "pitch.mode", "Pitch mode",

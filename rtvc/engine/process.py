@@ -7,14 +7,27 @@ module is cheap: a program that will need an engine starts the server first and 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import types
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
+_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def one_thread_each() -> None:
+    """Let NumPy's linear algebra use one thread in the processes that are made from now on.
+
+    With several, who takes over another voice waits for threads that a busy machine does not run.
+    """
+    for name in _THREAD_SETTINGS:
+        os.environ.setdefault(name, "1")
+
 
 def engine_context() -> BaseContext:
     """Return the context that makes engine processes; on Linux its server begins to warm up at once."""
+    one_thread_each()
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver

@@ -4,7 +4,8 @@ bit for bit as the first would have.
 The objects of the engine are walked: every array (each piece of memory once, by the array that owns it) and every
 value (a number, a text, or what holds only such), named by the attributes that lead there. Arrays that are as in an
 engine that has just been made are left out: the fresh engine has them already. What is not ours, such as a session
-of onnxruntime, holds no sound and is not walked. Taking a state makes small Python objects, so the engine does it
+of onnxruntime, holds no sound and is not walked; nor is what an object names in `unrecorded`, nor arrays that nobody
+can write. Taking a state makes small Python objects, so the engine does it
 between blocks.
 """
 
@@ -122,7 +123,7 @@ class _Walk:
                 self._visit_once(value, path, value.items())
             elif type(value).__module__.startswith("rtvc.") and hasattr(value, "__dict__"):
                 self.objects[path] = owner, name
-                self._visit_once(value, path, vars(value).items())
+                self._visit_once(value, path, self._recorded(value))
 
     def _visit_once(self, value: Any, path: str, members: Iterable[tuple[Any, Any]]) -> None:
         if id(value) not in self._seen:
@@ -130,12 +131,25 @@ class _Walk:
             self.voices += [value] if hasattr(value, "tick") else []
             self._visit_all(value, path, members)
 
+    def _recorded(self, value: Any) -> list[tuple[str, Any]]:
+        """Return an object's members but those that it names in `unrecorded`; their memory counts as seen."""
+        hidden = getattr(value, "unrecorded", ())
+        members = vars(value)
+        self._seen |= {id(_owner(members[name])) for name in hidden if isinstance(members[name], np.ndarray)}
+        return [(name, member) for name, member in members.items() if name not in hidden]
+
     def _add(self, path: str, array: NDArray[Any]) -> None:
-        while isinstance(array.base, np.ndarray):
-            array = array.base
-        if id(array) not in self._seen:
+        array = _owner(array)
+        if id(array) not in self._seen and array.flags.writeable:
             self._seen.add(id(array))
             self.arrays[path] = array
+
+
+def _owner(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array that owns an array's memory."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def _is_value(value: Any) -> bool:

@@ -5,7 +5,7 @@ The space is continuous, so a mixture of points is a voice too; pitches mix in o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,9 @@ class Timbre:
     personal: float32[FILMS] or None, what was fitted to the voice beyond what its vector does (`Network.film`).
     """
 
-    vector: NDArray[np.float32]
+    vector: NDArray[np.float32] = field(repr=False)
     home_hz: float
-    personal: NDArray[np.float32] | None = None
+    personal: NDArray[np.float32] | None = field(default=None, repr=False)
 
 
 def built_in_timbres() -> list[Timbre]:

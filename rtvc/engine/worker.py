@@ -20,13 +20,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.audio import link as fields
+from rtvc.kernels.watermark import SYMBOLS
+from rtvc.provenance.payload import payload_of, signs_of
 
 from .build import build_engine, wants_neural
 from .engine import Engine
-from .flight import BLOCK_COLUMNS, FLIGHT_INT64, FlightStates, flight_block, flight_limit, flight_params
+from .flight import (
+    BLOCK_COLUMNS,
+    FLIGHT_INT64,
+    MARK_SET,
+    OWN_CHOSEN,
+    RUNG_LIMITED,
+    FlightStates,
+    flight_block,
+    flight_input,
+    flight_params,
+)
 from .guard import guarded
 from .ladder import BARRED, DSP, Ladder
 from .network import NetworkError
+from .own_voice import SLOT, SLOT_INT64, Slot, id_words, unpack_slot
 from .param_block import PARAM_INT64, confirm_params, read_params
 from .params import default_values, to_vector
 from .pump import DSP_MAX_AGE_S, NEURAL_MAX_AGE_S, Pump
@@ -85,6 +98,7 @@ class WorkerSettings:
     provider: str  # what onnxruntime runs it on
     flight: str = ""  # flight recorder; "" is none
     networks: bool = True  # whether the networks may be loaded
+    own: str = ""  # slot for the user's own voice; "" is none
 
 
 def warm_up() -> None:
@@ -97,11 +111,13 @@ def warm_up() -> None:
     taps_begin(taps, 0)
     pump = Pump(link, engine, 0.001, 0.03, True, taps, flight)
     everything = to_vector({"breath.amount": 0.5, "whisper.amount": 0.5, "telephone.amount": 0.5, "pitch.semitones": 3})
-    flight_limit(flight, DSP, DSP)
+    flight_input(flight, RUNG_LIMITED, DSP, DSP)
     block = (0.1 * np.sin(0.02 * np.arange(256))).astype(np.float32)
     for i in range(130):
         if i == 30:
             engine.set(everything)
+            engine.set_mark(np.ones(SYMBOLS, np.float32))
+            flight_input(flight, MARK_SET, -1, 0)
             flight_params(flight, 1, engine.sample, everything)
         fields.link_capture(link, block.copy(), 256, 1 + i * 5_333_333)
         fields.link_playback(link, np.zeros(256, np.float32), 256, 1 + i * 5_333_333)
@@ -132,7 +148,7 @@ def serve(settings: WorkerSettings) -> None:
     """Run an engine on the named shared memory until ENGINE_STOP is set or the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     shared = [SharedMemory(name) for name in (settings.link, settings.params, settings.stats, settings.taps)]
-    shared += [SharedMemory(settings.flight)] if settings.flight else []
+    shared += [SharedMemory(name) for name in (settings.flight, settings.own) if name]
     link: NDArray[np.int64] = np.ndarray((fields.LINK_INT64,), np.int64, shared[0].buf)
     params: NDArray[np.int64] = np.ndarray((PARAM_INT64,), np.int64, shared[1].buf)
     stats: NDArray[np.float64] = np.ndarray((STATS,), np.float64, shared[2].buf)
@@ -140,13 +156,16 @@ def serve(settings: WorkerSettings) -> None:
     flight: NDArray[np.int64] | None = None
     if settings.flight:
         flight = np.ndarray((FLIGHT_INT64,), np.int64, shared[4].buf)
+    slot: NDArray[np.int64] | None = None
+    if settings.own:
+        slot = np.ndarray((SLOT_INT64,), np.int64, shared[-1].buf)
     link[fields.ENGINE_STATE] = STATE_WARMING
     stats[STAT_REALTIME] = _ask_for_realtime()  # before warming up: a replacement must not queue behind a game
     warm_up()
-    server = _Server(link, params, stats, taps, settings, flight)
+    server = _Server(link, params, stats, taps, settings, flight, slot)
     with guarded(link):
         server.run()
-    del server, link, params, stats, taps, flight
+    del server, link, params, stats, taps, flight, slot
     for memory in shared:
         memory.close()
 
@@ -162,8 +181,10 @@ class _Server:
         taps: NDArray[np.int64],
         settings: WorkerSettings,
         flight: NDArray[np.int64] | None = None,
+        slot: NDArray[np.int64] | None = None,
     ) -> None:
-        self._flight = flight
+        self._flight, self._slot = flight, slot
+        self._slot_values, self._slot_rev, self._taken = np.zeros(SLOT), 0, Slot()
         self._states: FlightStates | None = None  # from the engine's beginning on
         self._link, self._params, self._stats = link, params, stats
         self._values = default_values()
@@ -179,12 +200,13 @@ class _Server:
             except NetworkError:  # the control process has tried them before and said why
                 self._neural = NEURAL_FAILED
         stats[STAT_NEURAL] = self._neural_state()  # before the state says running
+        self._take_slot()
         self._engine.reset()
         taps_begin(taps, self._engine.sample)
         if flight is not None:
             made_as = {"values": self._values.tolist(), "neural": self._neural == NEURAL_SPEAKS,
                        "suppressor": self._engine.has_suppressor,
-                       "point": settings.point, "provider": settings.provider}  # fmt: skip
+                       "point": settings.point, "provider": settings.provider, **self._told_by_slot()}  # fmt: skip
             self._states = FlightStates(flight, self._engine, made_as)
         self._block_row = np.zeros(len(BLOCK_COLUMNS), np.int64)
         max_age_s = settings.max_age_s or (NEURAL_MAX_AGE_S if self._neural == NEURAL_SPEAKS else DSP_MAX_AGE_S)
@@ -205,6 +227,7 @@ class _Server:
         while not link[fields.ENGINE_STOP]:
             begin_s, begin_cpu_s = time.perf_counter(), time.thread_time()
             self._take_params()
+            self._take_slot()  # after them: who asks for the voice has put it there before
             due_s = self._due_s()  # before the step: a callback that comes after it must not be slept through
             moved = self._pump.step(begin_s)
             end_s = time.perf_counter()
@@ -237,6 +260,37 @@ class _Server:
                 flight_params(self._flight, rev, self._engine.sample, self._values)
                 self._states.changed()
 
+    def _take_slot(self) -> None:
+        """Take over whose voice lies in the slot, and what the watermark says."""
+        if self._slot is None:
+            return
+        rev = read_params(self._slot, self._slot_values, self._slot_rev)
+        if rev == self._slot_rev:
+            return
+        self._slot_rev = rev
+        before, self._taken = self._taken, unpack_slot(self._slot_values)
+        if self._taken.filling != before.filling:
+            self._engine.set_own(self._taken.timbre)
+            self._note(OWN_CHOSEN, *id_words(self._taken.id))
+        if self._taken.mark != before.mark:
+            self._engine.set_mark(None if self._taken.mark is None else signs_of(payload_of(self._taken.mark)))
+            self._note(MARK_SET, -1 if self._taken.mark is None else self._taken.mark)
+
+    def _told_by_slot(self) -> dict[str, str | int | None]:
+        """Return what of the slot `replay` needs: id of the voice (None: there never was one), last mark's number."""
+        was = self._states.made_as if self._states else {}
+        return {
+            "own": self._taken.id if self._taken.filling else None,
+            "mark": was.get("mark") if self._taken.mark is None else self._taken.mark,
+        }
+
+    def _note(self, kind: int, one: int, two: int = 0) -> None:
+        """Note what the engine was told in the flight recorder."""
+        if self._states and self._flight is not None:
+            flight_input(self._flight, kind, one, two)
+            self._states.made_as |= self._told_by_slot()
+            self._states.changed()
+
     def _record(self, begin_s: float, end_s: float) -> None:
         """Note a step in the flight recorder."""
         if self._flight is None:
@@ -260,9 +314,7 @@ class _Server:
                 changed = True
         if changed:
             engine.limit(ladder.heard, ladder.ready)
-            if self._states and self._flight is not None:
-                flight_limit(self._flight, ladder.heard, ladder.ready)
-                self._states.changed()
+            self._note(RUNG_LIMITED, ladder.heard, ladder.ready)
 
     def _due_s(self) -> float:
         """Return when the next capture callback is due."""

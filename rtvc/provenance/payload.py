@@ -3,7 +3,7 @@
 | bits | field | meaning |
 |---|---|---|
 | 3 | tool | 1 `rtvc convert`, 2 `rtvc live` |
-| 12 | voice | 0 the speaker's own, shaped; 1 to 8 the built-in voices in order; others for voices to come |
+| 12 | voice | 0 the speaker's own, shaped; 1 to 8 the built-in voices in order; 256 on: own voices, by their id |
 | 17 | hour | since 2026-01-01 00:00 UTC (until 2040) |
 
 A CRC of 16 bits follows. The 48 bits go through a tail-biting convolutional code of rate 1/4 (constraint length 7,
@@ -27,6 +27,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 TOOL_CONVERT, TOOL_LIVE = 1, 2
 TOOLS = {TOOL_CONVERT: "rtvc convert", TOOL_LIVE: "rtvc live"}
 OWN_VOICE = 0
+FIRST_OF_LIBRARY = 256  # from here on the voices of users' libraries; below is room for built-in ones
 TOOL_BITS, VOICE_BITS, HOUR_BITS, CRC_BITS = 3, 12, 17, 16
 BITS = TOOL_BITS + VOICE_BITS + HOUR_BITS
 GENERATORS = (0o135, 0o135, 0o147, 0o163)
@@ -59,6 +60,11 @@ class Payload:
                 raise ValueError(f"{name} is {value}: the watermark holds 0 to {(1 << bits) - 1}")
 
     @property
+    def number(self) -> int:
+        """The whole as one number of BITS bits."""
+        return (self.tool << VOICE_BITS | self.voice) << HOUR_BITS | self.hour
+
+    @property
     def time(self) -> datetime:
         """The beginning of the hour, UTC."""
         return EPOCH + timedelta(hours=self.hour)
@@ -69,9 +75,24 @@ def hour_of(time: datetime) -> int:
     return (time - EPOCH) // timedelta(hours=1)
 
 
+def payload_of(number: int) -> Payload:
+    """Return the payload whose number this is. Raises ValueError if it has more than BITS bits."""
+    return Payload(
+        number >> VOICE_BITS + HOUR_BITS, number >> HOUR_BITS & (1 << VOICE_BITS) - 1, number & (1 << HOUR_BITS) - 1
+    )
+
+
+def number_of_voice(voice_id: str) -> int:
+    """Return the voice's number for one of a user's library: made of its id (hex digits), the same in every copy.
+
+    There are 3840, so two voices of a library of 70 share one half of the time.
+    """
+    return FIRST_OF_LIBRARY + int(voice_id, 16) % ((1 << VOICE_BITS) - FIRST_OF_LIBRARY)
+
+
 def signs_of(payload: Payload) -> NDArray[np.float32]:
     """Return the signs of a frame's symbols, float32[SYMBOLS]."""
-    number = (payload.tool << VOICE_BITS | payload.voice) << HOUR_BITS | payload.hour
+    number = payload.number
     bits = np.concatenate((_bits(number, BITS), _bits(_crc(number), CRC_BITS)))
     signs = np.zeros(SYMBOLS, np.float32)
     signs[PILOTS] = PILOT_SIGNS
@@ -86,10 +107,9 @@ def decode(soft: NDArray[np.float64]) -> Payload | None:
     """
     bits = _viterbi(soft[DATA].reshape(-1, len(GENERATORS)))
     number, crc = _number(bits[:BITS]), _number(bits[BITS:])
-    tool = number >> VOICE_BITS + HOUR_BITS
-    if crc != _crc(number) or tool not in TOOLS:
+    if crc != _crc(number) or number >> VOICE_BITS + HOUR_BITS not in TOOLS:
         return None
-    return Payload(tool, number >> HOUR_BITS & (1 << VOICE_BITS) - 1, number & (1 << HOUR_BITS) - 1)
+    return payload_of(number)
 
 
 def _bits(number: int, count: int) -> NDArray[np.int64]:

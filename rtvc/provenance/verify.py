@@ -16,7 +16,7 @@ from rtvc.engine.params import TIMBRES
 from rtvc.kernels.resample import resample, resample_max_output, resampler_state
 
 from .detect import RATE_HZ, WINDOW_S, Found, best_of
-from .payload import OWN_VOICE, TOOLS
+from .payload import FIRST_OF_LIBRARY, OWN_VOICE, TOOLS
 
 BLOCK_FRAMES = 16_384
 
@@ -91,4 +91,6 @@ def voice_name(voice: int) -> str:
     """Return the name of a voice by its number in the payload."""
     if voice == OWN_VOICE:
         return "the speaker's own voice, shaped"
+    if voice >= FIRST_OF_LIBRARY:
+        return f"voice {voice} (of somebody's own library)"
     return TIMBRES[voice - 1] if voice <= len(TIMBRES) else f"voice {voice}"

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from rtvc.provenance.payload import number_of_voice
+
 from .cards import Card, built_in_cards, card_of, search
 from .errors import VoiceError
 from .keys import check_passphrase, has_keyring
@@ -97,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 def open_own_library() -> Library:
     """Open the user's library, asking for the passphrase if it needs one. Raises VoiceError."""
-    return open_library(library_folder(), lambda: _ask(PASSPHRASE, "passphrase of your voices"))
+    return open_library(library_folder(), lambda: ask_secret(PASSPHRASE, "passphrase of your voices"))
 
 
 def _add_passphrase(parser: argparse.ArgumentParser) -> None:
@@ -112,11 +114,11 @@ def _new_library(passphrase: bool) -> Callable[[], Library]:
     """Return what makes a library; what it needs to know for that is asked at once."""
     if not passphrase and has_keyring():
         return lambda: make_library(library_folder(), None)
-    secret = check_passphrase(_ask(PASSPHRASE, "new passphrase of your voices", twice=True))
+    secret = check_passphrase(ask_secret(PASSPHRASE, "new passphrase of your voices", twice=True))
     return lambda: make_library(library_folder(), secret)
 
 
-def _ask(variable: str, what: str, twice: bool = False) -> str:
+def ask_secret(variable: str, what: str, twice: bool = False) -> str:
     """Return a secret from the environment or the terminal. Raises VoiceError if there is neither."""
     given = os.environ.get(variable)
     if given is not None:
@@ -162,12 +164,13 @@ def _show(args: argparse.Namespace) -> int:
     profile = open_own_library().find(args.name)
     fields = {name: getattr(profile, name) for name in ("name", "id", "doc", "home_hz", "licence", "source")}
     fields |= {"made": profile.made.isoformat(), "statistics": dict(profile.statistics)}
+    fields["mark"] = number_of_voice(profile.id)  # what rtvc verify calls it
     fields["lineage"] = [asdict(part) for part in profile.lineage]
     fields["consents"] = [asdict(consent) for consent in profile.consents]
     if args.json:
         print(json.dumps(fields, default=str, ensure_ascii=False))
         return 0
-    for name in ("name", "id", "doc", "home_hz", "made", "licence", "source"):
+    for name in ("name", "id", "mark", "doc", "home_hz", "made", "licence", "source"):
         if fields[name]:
             print(f"{name:<10} {fields[name]:.1f}" if name == "home_hz" else f"{name:<10} {fields[name]}")
     for name, value in profile.statistics.items():
@@ -240,7 +243,7 @@ def _export(args: argparse.Namespace) -> int:
     from .exchange import export_voice
 
     library = open_own_library()
-    passphrase = _ask(FILE_PASSPHRASE, "passphrase for the file", twice=True)
+    passphrase = ask_secret(FILE_PASSPHRASE, "passphrase for the file", twice=True)
     signer = export_voice(library, args.name, args.file, passphrase, args.force)
     print(f"{args.file}\nsigned by {signer}: tell it and the passphrase to the receiver by another way than the file")
     return 0
@@ -249,7 +252,7 @@ def _export(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     from .exchange import read_voice_file
 
-    profile = read_voice_file(args.file, _ask(FILE_PASSPHRASE, "passphrase of the file"), args.signer, args.name)
+    profile = read_voice_file(args.file, ask_secret(FILE_PASSPHRASE, "passphrase of the file"), args.signer, args.name)
     _own_or_new_library(args.passphrase).save(profile)
     print(f"{profile.name}: {profile.source or profile.doc}")
     return 0

@@ -99,11 +99,11 @@ class Library:
         return sorted(found, key=lambda profile: profile.name), faults
 
     def find(self, name: str) -> Profile:
-        """Return the voice of that name; using it is `use`."""
+        """Return the voice of that name, or of that id; using it is `use`."""
         profiles, faults = self.profiles()
-        for profile in profiles:
-            if profile.name == name:
-                return profile
+        by_id = [profile for profile in profiles if profile.id == name]
+        for profile in (*by_id, *(profile for profile in profiles if profile.name == name)):
+            return profile
         names = [profile.name for profile in profiles]
         near = difflib.get_close_matches(name, names, 3) or names[:5]
         hint = f"; there are {', '.join(near)}" if near else ""
@@ -129,7 +129,7 @@ class Library:
         return profile
 
     def use(self, name: str, use: str) -> Profile:
-        """Return the voice for one use (one of consent.USES), noted in the log.
+        """Return the voice of that name or id for one use (one of consent.USES), noted in the log.
 
         Raises ConsentError if a consent it rests on does not cover that, has ended or was revoked.
         """
@@ -143,13 +143,20 @@ class Library:
             self.audit.append("used", profile.id, {"use": use})
         return profile
 
-    def refusal(self, profile: Profile) -> str:
-        """Return why a voice cannot be used at all now, "" if it can."""
+    def refusal(self, profile: Profile, use: str | None = None) -> str:
+        """Return why a voice cannot be used so (one of consent.USES; None: at all) now, "" if it can."""
         try:
-            self._check(profile, None)
+            self._check(profile, use)
         except ConsentError as error:
             return str(error)
         return ""
+
+    def refusal_of(self, voice_id: str, use: str) -> str:
+        """Return why the voice of that id cannot be used so any more, "" if it can. Raises VoiceError if unreadable."""
+        file = voice_id + SUFFIX
+        if self.store.read(file) is None:
+            return "the voice was erased"
+        return self.refusal(self._read(file), use)
 
     def derived_from(self, profile: Profile) -> list[Profile]:
         """Return the blends that a voice went into, however far back."""

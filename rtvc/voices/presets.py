@@ -28,13 +28,14 @@ _DEVICE_NAMES = frozenset(("con", "prn", "aux", "nul", *_PORTS))  # no file may 
 
 @dataclass(frozen=True)
 class Preset:
-    """One preset. path is None for a built-in one."""
+    """One preset. path is None for a built-in one; own is the id or the name of the voice that "mine" means in it."""
 
     name: str
     label: str
     doc: str
     values: Mapping[str, Value]
     path: Path | None = None
+    own: str = ""
 
     def vector(self) -> NDArray[np.float64]:
         """Return the full state of the sound: float64[len(PARAMS)]."""
@@ -91,11 +92,13 @@ def save_preset(
     doc: str = "",
     folder: Path | None = None,
     overwrite: bool = False,
+    own: str = "",
 ) -> Path:
     """Save vector (float64[len(PARAMS)]) as the user's preset `name`; return its file.
 
-    Only values that differ from their defaults are written. Raises ConfigError for a bad name, a name of a
-    built-in preset, or one that exists without overwrite.
+    Only values that differ from their defaults are written. A sound that has one of the user's own voices is saved with
+    that voice's id (own): never with the voice, nor with its name, which stands nowhere in clear. Raises ConfigError
+    for a bad name, a name of a built-in preset, or one that exists without overwrite.
     """
     folder = presets_folder() if folder is None else folder
     path = folder / f"{check_name(name)}.toml"
@@ -104,7 +107,9 @@ def save_preset(
     if path.exists() and not overwrite:
         raise ConfigError(f"preset {name!r} exists ({path}); use --force to replace it, or another name")
     chosen = {param.id: value for param, value in from_vector(vector) if param.to_number(value) != param.default}
-    lines = [f"label = {toml_value(label or name)}", f"doc = {toml_value(doc)}", "[values]"]
+    lines = [f"label = {toml_value(label or name)}", f"doc = {toml_value(doc)}"]
+    lines += [f"own = {toml_value(own)}"] if own else []
+    lines += ["[values]"]
     lines += [f"{toml_value(param_id)} = {toml_value(value)}" for param_id, value in chosen.items()]
     write_text_atomically(path, "\n".join(lines) + "\n")
     return path
@@ -135,11 +140,11 @@ def _read_preset(path: Path) -> Preset:
 def _preset(name: str, table: Mapping[str, Any], path: Path | None) -> Preset:
     """Return the preset a TOML table describes. Raises ValueError."""
     values = table.get("values", {})
-    label, doc = table.get("label", name), table.get("doc", "")
-    if not isinstance(values, dict) or not isinstance(label, str) or not isinstance(doc, str):
-        raise ValueError("a preset has label and doc (texts) and a table [values]")
+    label, doc, own = table.get("label", name), table.get("doc", ""), table.get("own", "")
+    if not isinstance(values, dict) or not all(isinstance(text, str) for text in (label, doc, own)):
+        raise ValueError("a preset has label, doc and own (texts) and a table [values]")
     try:
         to_vector(values)
     except KeyError as error:
         raise ValueError(error.args[0]) from None
-    return Preset(name, label, doc, values, path)
+    return Preset(name, label, doc, values, path, own)

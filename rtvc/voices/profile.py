@@ -18,6 +18,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from rtvc.engine.own_voice import OwnVoice
 from rtvc.engine.params import PARAMS, TIMBRES
 from rtvc.engine.timbres import Timbre
 
@@ -109,6 +110,11 @@ class Profile:
             raise VoiceError(f"voice {self.name}: a blend has at most {PARTS_MAX} parts, each with a share above 0")
         if not self.consents and not self.synthetic:
             raise VoiceError(f"voice {self.name}: it is of a person and has no consent record; it cannot be kept")
+
+    @property
+    def spoken(self) -> OwnVoice:
+        """What a live session or a conversion takes."""
+        return OwnVoice(self.id, timbre_of(self), not self.synthetic)
 
     @property
     def synthetic(self) -> bool:

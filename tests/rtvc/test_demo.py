@@ -14,6 +14,7 @@ from rtvc.demo import lags_ms, read_voice, run_demo
 from rtvc.engine.engine import Engine
 from rtvc.engine.params import to_vector
 from rtvc.engine.voice import ENGINE_RATE_HZ
+from rtvc.sound_arguments import ChosenSound
 
 RATE_HZ = ENGINE_RATE_HZ
 
@@ -50,7 +51,7 @@ def test_the_demo_writes_what_was_heard_and_a_page_about_it(
     soundfile.write(tmp_path / "sample.flac", voice(24_000, 3.0), 24_000)
     monkeypatch.setattr(demo, "sample_path", lambda: tmp_path / "sample.flac")
     values = to_vector({"pitch.semitones": 5})
-    assert run_demo(tmp_path / "out", values, "clear", simulated=True) == 0
+    assert run_demo(tmp_path / "out", ChosenSound(values), "clear", simulated=True) == 0
     names = {"before.wav", "after.wav", "before.png", "after.png", "report.html"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     heard, rate_hz = soundfile.read(tmp_path / "out" / "after.wav", dtype="float32")

@@ -10,7 +10,7 @@ const FIRST_WAIT_MS = 300;
 const LONGEST_WAIT_MS = 5000;
 const CONNECT_MS = 5000;
 const REQUEST_MS = 8000;
-const SLOW = { Start: 180000, Stop: 20000, SetDevice: 20000, SetMonitor: 20000, StopRecord: 20000, SaveFlight: 20000 }; // the very first start compiles
+const SLOW = { Start: 180000, Stop: 20000, SetDevice: 20000, SetMonitor: 20000, StopRecord: 20000, SaveFlight: 20000, SwitchVoice: 15000, UnlockVoices: 20000 }; // the very first start compiles
 const SILENCE_MS = 6000;
 
 /** A request the server refused (code > 0) or that got no answer (code 0). */

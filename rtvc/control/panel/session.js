@@ -1,9 +1,10 @@
 // One session with the server: loads everything when the connection opens, then follows the server's events.
 //
-// The store's names: phase, lost (the connection was there and is not), retryAt, reason, role, schema, voices, presets, preset, modified, status, stats,
+// The store's names: phase, lost (the connection was there and is not), retryAt, reason, role, schema, voices, library (of the
+// person's own voices: state and reason), mine (the one of them that voice.timbre = mine means), presets, preset, modified, status, stats,
 // canUndo, canRedo, devices, monitor, recording, muted, panic, bypass. What lies in `params` is not repeated there.
 
-import { errorText, t } from "./i18n.js";
+import { currentLanguage, errorText, t } from "./i18n.js";
 import { Link } from "./link.js";
 import { Params } from "./params.js";
 import { readParam } from "./schema.js";
@@ -22,7 +23,7 @@ export const isRunning = (status) => Boolean(status) && !STOPPED.has(status.stat
 export class Session {
   constructor(url) {
     this.store = new Store({
-      phase: "connecting", lost: false, retryAt: 0, reason: "", role: "viewer", schema: [], voices: [], presets: [], preset: null, modified: false,
+      phase: "connecting", lost: false, retryAt: 0, reason: "", role: "viewer", schema: [], voices: [], library: { state: "none", reason: "" }, mine: null, presets: [], preset: null, modified: false,
       canUndo: false, canRedo: false, status: null, stats: null, devices: null, monitor: null, recording: null, muted: false, panic: false, bypass: null,
     });
     this.params = new Params((values) => this.link.request("SetParam", { values }), (error) => this.tell(error));
@@ -105,10 +106,14 @@ export class Session {
 
   #loadLists() {
     return Promise.all([
-      this.#ask("ListVoices", {}, ({ voices }) => ({ voices })),
+      this.#loadVoices(),
       this.#loadPresets(),
       this.refreshDevices(),
     ]);
+  }
+
+  #loadVoices() {
+    return this.#ask("ListVoices", {}, ({ voices, library, current }) => ({ voices, library, mine: current.mine }));
   }
 
   #loadPresets() {
@@ -141,11 +146,21 @@ export class Session {
     else if (type === "BypassChanged") store.set({ bypass: { ...store.get("bypass"), active: data.active } });
     else if (type === "PresetLoaded") store.set({ preset: data.name, modified: false });
     else if (type === "PresetListChanged") this.#loadPresets();
+    else if (type === "VoiceListChanged") this.#loadVoices();
+    else if (type === "OwnVoiceChanged") this.#ownChanged(data);
     else if (type === "RecordStateChanged") {
       store.set({ recording: data });
       if (data.error) complain(t("record.failed", { error: data.error }));
     } else if (type === "DevicesChanged") this.refreshDevices();
     else if (type === "MonitorChanged") store.set({ monitor: { ...store.get("monitor"), ...data } });
+  }
+
+  #ownChanged({ name, reason, instead }) {
+    const before = this.store.get("mine");
+    this.store.set({ mine: name });
+    if (!reason) return;
+    complain(t("voices.withdrawn", { name: before ?? "", reason: currentLanguage() === "en" ? reason : "", instead }));
+    this.#loadVoices();
   }
 
   #changed({ values, rev, can_undo, can_redo, preset_modified }) {

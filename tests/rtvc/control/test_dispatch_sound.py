@@ -11,7 +11,7 @@ from rtvc.control.asker import Asker
 from rtvc.control.auth import Identity
 from rtvc.control.sound import Vector
 from rtvc.control.wire import Role, Status
-from rtvc.engine.params import INDEX, PARAMS, Value
+from rtvc.engine.params import INDEX, TIMBRES, Value
 from tests.rtvc.control.room import Play, Room
 
 
@@ -162,14 +162,15 @@ def test_voices_are_listed_switched_and_blended(play: Play) -> None:
     async def story(room: Room) -> None:
         listed = await room.data("ListVoices")
         voices = {voice["name"]: voice for voice in listed["voices"]}
-        assert set(voices) == {"dsp", "own", "silence", *PARAMS["voice.timbre"].choices}
+        assert set(voices) == {"dsp", "own", "silence", *TIMBRES} and listed["library"]["state"] == "none"
         assert voices["own"]["available"] is False and "control.bypass" in voices["own"]["reason"]
         assert voices["puck"]["sex"] == "male" and voices["puck"]["kind"] == "neural"
         assert listed["current"]["name"] == "dsp"
         await room.data("SwitchVoice", {"name": "emma"})
         assert (await room.data("ListVoices"))["current"]["name"] == "emma"
         await room.data("BlendVoices", {"first": "heart", "second": "puck", "blend": 0.25})
-        assert (await room.data("ListVoices"))["current"] == {"name": "heart", "second": "puck", "blend": 0.25}
+        current = {"name": "heart", "second": "puck", "blend": 0.25, "mine": None}
+        assert (await room.data("ListVoices"))["current"] == current
         await room.data("SwitchVoice", {"name": "silence"})
         assert room.value("voice.name") == "silence"
 

@@ -14,9 +14,21 @@ from rtvc.audio.link import link_memory
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
 from rtvc.engine.build import build_engine
 from rtvc.engine.engine import Engine
-from rtvc.engine.flight import BLOCK_COLUMNS, FLIGHT_INT64, FlightStates, flight_block, flight_limit, flight_params
+from rtvc.engine.flight import (
+    BLOCK_COLUMNS,
+    FLIGHT_INT64,
+    MARK_SET,
+    OWN_CHOSEN,
+    RUNG_LIMITED,
+    FlightStates,
+    flight_block,
+    flight_input,
+    flight_params,
+)
+from rtvc.engine.own_voice import OwnVoice, id_words
 from rtvc.engine.params import Value, to_vector
 from rtvc.engine.pump import Pump
+from rtvc.provenance.payload import Payload, signs_of
 
 RATE_HZ = 48_000
 
@@ -57,11 +69,27 @@ class Session:
         flight_params(self.flight, self.rev, self.engine.sample, to_vector(sound))
         self.states.changed()
 
+    def own(self, own: OwnVoice | None) -> None:
+        """Put a voice of the user's own into the slot, as the engine process takes it over between two steps."""
+        self.engine.set_own(own.timbre if own else None)
+        self._note(OWN_CHOSEN, *id_words(own.id if own else ""))
+        self.states.made_as["own"] = own.id if own else ""
+
+    def mark(self, payload: Payload | None) -> None:
+        """Let the watermark say something else."""
+        self.engine.set_mark(signs_of(payload) if payload else None)
+        self._note(MARK_SET, payload.number if payload else -1)
+        if payload:
+            self.states.made_as["mark"] = payload.number
+
+    def _note(self, kind: int, one: int, two: int = 0) -> None:
+        flight_input(self.flight, kind, one, two)
+        self.states.changed()
+
     def limit(self, heard: int, ready: int) -> None:
         """Limit the engine's rung, as the quality ladder does between two steps."""
         self.engine.limit(heard, ready)
-        flight_limit(self.flight, heard, ready)
-        self.states.changed()
+        self._note(RUNG_LIMITED, heard, ready)
 
     def run(self, seconds: float) -> None:
         """Let so much time pass; a state is taken in the middle of it."""

@@ -54,7 +54,7 @@ def test_a_session_starts_sounds_and_stops_cleanly(blocks_made: list[str]) -> No
     session.stop()
     wait_for(lambda: not alive(pid), "the engine's end")
     assert session.status().state == "stopped"
-    assert len(blocks_made) == 5
+    assert len(blocks_made) == 6
     assert_no_raw_voice(studio.heard())
     heard = len(studio.heard())
     time.sleep(0.05)
@@ -111,7 +111,7 @@ def test_devices_that_cannot_be_opened_leave_nothing_behind(blocks_made: list[st
     with pytest.raises(DeviceError, match="no microphone"):
         session.start()
     assert session.status().state == "stopped"
-    assert len(blocks_made) == 5
+    assert len(blocks_made) == 6
     studio.plugged_in = True
     with session:
         studio.await_sound()

@@ -10,7 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtvc.kernels.watermark import SYMBOLS
-from rtvc.provenance.payload import PILOT_SIGNS, PILOTS, TOOL_CONVERT, TOOLS, Payload, decode, hour_of, signs_of
+from rtvc.provenance.payload import (
+    BITS,
+    FIRST_OF_LIBRARY,
+    PILOT_SIGNS,
+    PILOTS,
+    TOOL_CONVERT,
+    TOOLS,
+    Payload,
+    decode,
+    hour_of,
+    number_of_voice,
+    payload_of,
+    signs_of,
+)
 
 payloads = st.builds(Payload, st.sampled_from(list(TOOLS)), st.integers(0, 2**12 - 1), st.integers(0, 2**17 - 1))
 
@@ -41,6 +54,21 @@ def test_most_are_read_at_0_dB_and_noise_never() -> None:
     read = [decode(signs_of(payload) + rng.standard_normal(SYMBOLS)) for _ in range(50)]
     assert read.count(payload) >= 45
     assert all(decode(rng.standard_normal(SYMBOLS)) is None for _ in range(200))
+
+
+@settings(max_examples=50, deadline=None)
+@given(payload=payloads)
+def test_a_payload_is_one_number(payload: Payload) -> None:
+    assert payload_of(payload.number) == payload and payload.number < 1 << BITS
+    with pytest.raises(ValueError, match="tool is"):
+        payload_of(payload.number + (1 << BITS))
+
+
+def test_own_voices_have_a_number_made_of_their_id() -> None:
+    ids = [np.random.default_rng(i).bytes(16).hex() for i in range(200)]
+    numbers = [number_of_voice(voice_id) for voice_id in ids]
+    assert min(numbers) >= FIRST_OF_LIBRARY and max(numbers) < 4096 and len(set(numbers)) > 190
+    assert numbers == [number_of_voice(voice_id.upper()) for voice_id in ids]
 
 
 def test_an_unknown_tool_is_not_read() -> None:

@@ -17,7 +17,7 @@ from rtvc.cli import main
 from rtvc.engine.engine import Engine
 from rtvc.engine.params import TIMBRES, to_vector
 from rtvc.provenance.detect import RATE_HZ
-from rtvc.provenance.payload import OWN_VOICE, TOOL_CONVERT, Payload, hour_of, signs_of
+from rtvc.provenance.payload import FIRST_OF_LIBRARY, OWN_VOICE, TOOL_CONVERT, Payload, hour_of, signs_of
 from rtvc.provenance.verify import voice_name, windows
 
 
@@ -91,4 +91,5 @@ def test_the_engine_marks_without_delay_in_any_blocks_and_only_when_asked() -> N
 
 def test_voices_have_names() -> None:
     assert [voice_name(1 + i) for i in range(len(TIMBRES))] == list(TIMBRES)
-    assert voice_name(OWN_VOICE).startswith("the speaker's own") and voice_name(999) == "voice 999"
+    assert voice_name(OWN_VOICE).startswith("the speaker's own") and voice_name(99) == "voice 99"
+    assert voice_name(FIRST_OF_LIBRARY) == "voice 256 (of somebody's own library)"

@@ -9,15 +9,19 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 import pytest
-from numpy.typing import NDArray
+import soundfile
 
 from rtvc.cli import main
 from rtvc.config import ConfigError
-from rtvc.sound_arguments import add_sound_arguments, chosen_sound
+from rtvc.engine.params import to_vector
+from rtvc.engine.timbres import built_in_timbres
+from rtvc.provenance.payload import number_of_voice
+from rtvc.sound_arguments import ChosenSound, add_sound_arguments, chosen_sound
 from rtvc.voices import commands
-from rtvc.voices.library import make_library
+from rtvc.voices.errors import ConsentError, VoiceError
+from rtvc.voices.library import Library, make_library, open_library
 from tests.rtvc.voices.conftest import PASSPHRASE, KeyringInMemory
-from tests.rtvc.voices.people import person
+from tests.rtvc.voices.people import consent, person
 
 
 @pytest.fixture
@@ -95,23 +99,84 @@ def test_recordings_are_checked(home: Path, capsys: pytest.CaptureFixture[str]) 
     assert "does not exist" in say(capsys, "check", str(home / "no.wav"), code=1)
 
 
-def test_a_blend_of_two_can_be_spoken_as(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def sound(*words: str) -> NDArray[np.float64]:
-        parser = argparse.ArgumentParser()
-        parser.set_defaults(command="convert")
-        add_sound_arguments(parser)
-        return chosen_sound(parser.parse_args(words))
+def sound(*words: str, command: str = "convert") -> ChosenSound:
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(command=command)
+    add_sound_arguments(parser)
+    return chosen_sound(parser.parse_args(words))
 
+
+def test_any_own_voice_can_be_spoken_as(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="no such voice; there are heart, bella"):
         sound("--voice", "mix")
+    say(capsys, "blend", "mix", "heart=3", "puck=1", "emma=1")
+    library = make_library_again(home)
+    library.save(person(consents=(consent(uses=("live", "blend")),)))
+    for name, of_a_person in (("mix", False), ("anna", True)):
+        chosen = sound("--voice", name, "--pitch", "2", command="live")
+        profile = library.find(name)
+        assert chosen.own and (chosen.own.id, chosen.own.person) == (profile.id, of_a_person)
+        assert np.array_equal(chosen.own.timbre.vector, profile.timbre) and chosen.own.timbre.home_hz == profile.home_hz
+        wanted = to_vector({"voice.name": "neural", "voice.timbre": "mine", "pitch.semitones": 2})
+        assert np.array_equal(chosen.values, wanted) and chosen.library
+    with pytest.raises(ConsentError, match="covers live, blend, and not files"):
+        sound("--voice", "anna")
+    with pytest.raises(VoiceError, match="you have no voice 'ana'; there are anna"):
+        sound("--voice", "ana")
+    with pytest.raises(ConfigError, match="which of your own voices"):
+        sound("--voice", "heart", "--set", "voice.second=mine")
+    assert sound("--voice", "heart").own is None
+    log = say(capsys, "audit")
+    assert "used     mix use=live" in log and "refused  anna use=files" in log
+
+
+def make_library_again(home: Path) -> Library:
+    return open_library(home / "voices", lambda: PASSPHRASE)
+
+
+def test_a_preset_holds_the_id_of_an_own_voice_and_says_when_it_is_gone(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
     say(capsys, "blend", "mix", "heart=3", "puck=1")
-    mixed = sound("--voice", "heart", "--set", "voice.second=puck", "--set", "voice.blend=0.25")
-    assert np.array_equal(sound("--voice", "mix"), mixed)
-    assert not np.array_equal(sound("--voice", "mix", "--pitch", "2"), mixed)
-    say(capsys, "blend", "three", "heart=1", "puck=1", "emma=1")
-    with pytest.raises(ConfigError, match="blend of two built-in voices"):
-        sound("--voice", "three")
-    assert "used     mix use=files" in say(capsys, "audit")
+    assert main(["presets", "save", "radio", "--voice", "mix", "--pitch", "1"]) == 0
+    text = Path(capsys.readouterr().out.strip()).read_text()
+    mix = make_library_again(home).find("mix")
+    assert f'own = "{mix.id}"' in text and "mix" not in text
+    say(capsys, "rename", "mix", "evening")
+    chosen = sound("--preset", "radio")
+    assert chosen.own and chosen.own.id == mix.id
+    assert np.array_equal(chosen.own.timbre.vector, mix.timbre)
+    say(capsys, "erase", "evening")
+    with pytest.raises(VoiceError, match=f"preset radio: you have no voice '{mix.id}'"):
+        sound("--preset", "radio")
+
+
+def test_a_file_is_converted_into_an_own_voice_and_marked_if_it_is_a_persons(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say(capsys, "blend", "mix", "heart=3", "puck=1")
+    library = make_library_again(home)
+    vector = np.mean([timbre.vector for timbre in built_in_timbres()], axis=0)
+    anna = person(timbre=vector)
+    library.save(anna)
+    source = home / "in.wav"
+    x, rate_hz = soundfile.read(Path(commands.__file__).parents[1] / "samples" / "female.flac", dtype="float32")
+    soundfile.write(source, np.resize(x, 11 * rate_hz), rate_hz)
+
+    def converted(*words: str) -> str:
+        target = home / "out.wav"
+        assert main(["convert", str(source), str(target), "--force", "--latency", "fast", *words]) == 0
+        capsys.readouterr()
+        main(["verify", str(target)])
+        return capsys.readouterr().out
+
+    marked = f"rtvc convert, voice {number_of_voice(anna.id)} (of somebody's own library)"
+    assert marked in converted("--voice", "anna")
+    assert "no watermark found" in converted("--voice", "anna", "--no-watermark")
+    assert "no watermark found" in converted("--voice", "mix")
+    assert f"voice {number_of_voice(library.find('mix').id)}" in converted("--voice", "mix", "--watermark")
+    assert f"mark       {number_of_voice(anna.id)}" in say(capsys, "show", "anna")
 
 
 @pytest.mark.parametrize("verb", [(), *[(verb,) for verb in commands._VERBS]])

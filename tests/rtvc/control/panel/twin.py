@@ -39,6 +39,8 @@ COLUMNS = 4
 METERS, TRACE = 1 << 16, 1 << 17
 BITS = {
     "ParamsChanged": 2,
+    "OwnVoiceChanged": 2,
+    "VoiceListChanged": 4,
     "PresetListChanged": 4,
     "PresetLoaded": 4,
     "DevicesChanged": 8,
@@ -87,6 +89,8 @@ class Twin(Desk):
             self.write(self.values, "preset", undoable=False)
             self.publish("MuteChanged", {"muted": False})
             self.publish("PanicChanged", {"on": False})
+            self.publish("OwnVoiceChanged", {"name": None, "reason": "", "instead": ""})
+            self.publish("VoiceListChanged", {})
             self.publish("PresetLoaded", {"name": None})
             self.publish("PresetListChanged", {"presets": list(self.presets)})
             self.publish("DevicesChanged", dict(self.devices))

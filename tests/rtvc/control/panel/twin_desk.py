@@ -47,6 +47,9 @@ class Desk:
             for p in built_in_presets().values()
         }
         self.preset: str | None = None
+        self.library = "none"
+        self.own_voices: dict[str, str] = {}  # name to why it is refused
+        self.mine: str | None = None
         self.state, self.message, self.neural = "running", "", "off"
         self.rung_reason = ""
         self.panic, self.bypass_allowed = False, False
@@ -120,13 +123,43 @@ class Desk:
             sex = "female" if i < 4 else "male"
             about = {"label": name.capitalize(), "sex": sex, "doc": f"A {sex} neural voice"}
             voices.append({"name": name, "kind": "neural", "available": True, "reason": ""} | about)
-        return {"voices": voices, "current": {}}
+        for name, why in self.own_voices.items() if self.library == "open" else ():
+            about = {"kind": "mine", "label": name, "sex": None, "doc": "warm and quick"}
+            voices.append({"name": name, "available": not why, "reason": why} | about)
+        reason = "your own voices are locked" if self.library == "locked" else ""
+        library = {"state": self.library, "reason": reason, "faults": []}
+        return {"voices": voices, "current": {"mine": self.mine}, "library": library}
+
+    def own(self, library: str, **voices: str) -> None:
+        """Have own voices (name=why it is refused) in a library of that state."""
+        self.library, self.own_voices = library, voices
+        self.publish("VoiceListChanged", {})
+
+    def put(self, name: str | None, reason: str = "", instead: str = "") -> None:
+        """Put another own voice into the slot."""
+        self.mine = name
+        self.publish("OwnVoiceChanged", {"name": name, "reason": reason, "instead": instead})
+
+    def _on_UnlockVoices(self, data: Data) -> None:
+        if data["passphrase"] != "correct horse battery":
+            raise Refused(703, "the passphrase is wrong")
+        self.own("open", **self.own_voices)
+
+    def _on_BlendVoices(self, data: Data) -> None:
+        own = [data[side] for side in ("first", "second") if data[side] not in TIMBRES]
+        if own:
+            self.put(own[0])
+        first, second = ("mine" if data[side] in own else data[side] for side in ("first", "second"))
+        self.write({"voice.timbre": first, "voice.second": second, "voice.blend": data["blend"]}, "voice")
 
     def _on_SwitchVoice(self, data: Data) -> None:
         name = data["name"]
         if name in TIMBRES:
             self.write({"voice.name": "neural", "voice.timbre": name, "voice.blend": 0.0}, "voice")
             self.neural = "speaks"
+        elif name in self.own_voices:
+            self.put(name)
+            self.write({"voice.name": "neural", "voice.timbre": "mine", "voice.blend": 0.0}, "voice")
         else:
             self.write({"voice.name": name}, "voice")
             self.neural = "off"
