@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rtvc.config import ConfigError, load_settings
 from rtvc.engine.network import OPERATING_POINTS
 from rtvc.engine.own_voice import OwnVoice, asks_for_own
-from rtvc.engine.params import MINE, PARAMS, TIMBRES, Value, to_vector
+from rtvc.engine.params import INDEX, MINE, PARAMS, TIMBRES, Value, to_vector
 from rtvc.voices.errors import ConsentError, VoiceError
 from rtvc.voices.presets import find_preset
 
@@ -125,6 +125,9 @@ def _with_own(values: NDArray[np.float64], name: str, use: str | None, named_by:
         raise
     except VoiceError as error:
         raise VoiceError(f"{named_by}{error}") from None
+    for param, number in profile.sound.items():
+        if values[INDEX[param]] == PARAMS[param].default:  # what is asked for besides wins
+            values[INDEX[param]] = number
     return ChosenSound(values, profile.spoken, library)
 
 

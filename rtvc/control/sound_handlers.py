@@ -162,8 +162,14 @@ async def _stage_neural(desk: Desk, change: Change, first: str, second: str | No
     if len(set(own)) > 1:
         what = f"{' and '.join(map(repr, own))}: only one of your own voices speaks at a time"
         raise RequestError(Status.CANNOT_ACT, f"{what}; make a blend of both: rtvc voices blend NAME A=0.5 B=0.5")
+    leaving = desk.sound.own.sound if desk.sound.own and desk.sound.value("voice.timbre") == MINE else {}
     if own:
         change.own = await desk.take_own(own[0])
+    for name, number in leaving.items():  # what the voice before brought along goes with it
+        if desk.sound.value(name) == number:
+            desk.sound.stage(change, name, PARAMS[name].default)
+    for name, number in change.own.sound.items() if change.own and first in own else ():
+        desk.sound.stage(change, name, number)
     wanted: dict[str, Value] = {"voice.name": "neural", "voice.timbre": MINE if first in own else first}
     wanted["voice.blend"] = blend
     if second:

@@ -7,6 +7,7 @@ only place outside the library where the voice is; records name its id.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,11 +33,15 @@ SLOT_BYTES = SLOT_INT64 * 8
 
 @dataclass(frozen=True, eq=False)
 class OwnVoice:
-    """A voice out of the user's library. id: 32 hex digits; person: whether it is somebody's, so marked by default."""
+    """A voice out of the user's library. id: 32 hex digits; person: whether it is somebody's, so marked by default.
+
+    sound: values of the registry that it is said with, as numbers; whoever chooses the voice sets them.
+    """
 
     id: str
     timbre: Timbre = field(repr=False)
     person: bool = True
+    sound: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,27 @@
-"""`rtvc voices match` and `rtvc voices adapt`."""
+"""`rtvc voices match`, `rtvc voices adapt` and `rtvc voices tune`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+from rtvc.engine.convert import convert_file
+from rtvc.engine.params import INDEX, MINE, PARAMS, TIMBRES, to_vector
 from rtvc.progress import StatusLine, bar
 
 from .adapt import adapt
 from .errors import VoiceError
 from .library import Library
 from .match import Candidate, Round, Suited, Trial, approach, known_voices, rank
+from .profile import SHAPING
 from .recogniser import recogniser
 from .recording_check import Samples, read_recording
 from .speaker import Speaker
+from .spectrograms import picture
+from .tune import shaped, tune
 
 SHOWN = 5
 
@@ -112,3 +118,56 @@ def run_adapt(args: argparse.Namespace, library: Library) -> int:
     print(f"  distance of the spectra   {found.distance_before:.3f} -> {found.distance_after:.3f}")
     print(f"{args.name} was adapted" if found.kept else f"{args.name} was left as it was: it did not become better")
     return 0 if found.kept else 1
+
+
+def add_tune_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `rtvc voices tune` to parser."""
+    parser.add_argument("name", metavar="VOICE", help="built-in or your own; it stays as it is")
+    parser.add_argument("new_name", metavar="NEW", help="name of the voice that is made of it")
+    parser.add_argument("--softness", type=float, default=0.0, metavar="X", help="-1 (bright) to 1 (soft, with breath)")
+    parser.add_argument(
+        "--age", type=float, default=0.0, metavar="X", help="-1 (a smaller body) to 1 (a larger, older one)"
+    )
+    parser.add_argument("--breath", type=float, metavar="X", help="0 to 1")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PARAM=VALUE", help=f"one of {', '.join(sorted(SHAPING))}"
+    )
+    parser.add_argument("--doc", default="", metavar="TEXT", help="what it is for")
+    parser.add_argument(
+        "--try", dest="sample", metavar="FILE", type=Path,
+        help="recording to be said as both voices, in FILE-VOICE.wav and FILE-NEW.wav beside it",
+    )  # fmt: skip
+
+
+def run_tune(args: argparse.Namespace, library: Library) -> int:
+    """Make the voice; return 0. Raises VoiceError, ConsentError."""
+    more = {} if args.breath is None else {"breath.amount": args.breath}
+    for text in args.set:
+        param, _, value = text.partition("=")
+        try:
+            more[param] = float(value)
+        except ValueError:
+            raise VoiceError(f"--set {text}: write --set PARAM=VALUE, such as pitch.semitones=1") from None
+    before = {} if args.name in TIMBRES else library.find(args.name).sound
+    profile = tune(library, args.name, args.new_name, shaped(before, args.softness, args.age, more), args.doc)
+    for param, number in sorted(profile.sound.items()):
+        print(f"{param:<20} {number:.3g} {PARAMS[param].unit}".rstrip())
+    if args.sample is not None:
+        print("\n".join(str(path) for path in _tried(library, args.sample, (args.name, args.new_name))))
+    print(f"speak as it: rtvc live --voice {profile.name}; undo: rtvc voices erase {profile.name}")
+    return 0
+
+
+def _tried(library: Library, sample: Path, names: Sequence[str]) -> list[Path]:
+    """Write the sample as each voice, and a picture of both where matplotlib is installed; return the files."""
+    targets = [sample.with_name(f"{sample.stem}-{name}.wav") for name in names]
+    for name, target in zip(names, targets, strict=True):
+        own = None if name in TIMBRES else library.use(name, "files").spoken
+        values = to_vector({"voice.name": "neural", "voice.timbre": MINE if own else name})
+        for param, number in own.sound.items() if own else ():
+            values[INDEX[param]] = number
+        convert_file(sample, target, values, own=own)
+    try:
+        return [*targets, picture(targets[-1].with_suffix(".png"), targets)]
+    except ImportError:
+        return targets

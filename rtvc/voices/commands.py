@@ -1,4 +1,4 @@
-"""`rtvc voices`: list, search, enrol, blend, export, import, revoke and erase voices, check recordings, read the log.
+"""`rtvc voices`: list, search, enrol, match, adapt, tune, blend, export, import, revoke and erase voices, read the log.
 
 The key lies in the system's keyring; where there is none, or with --passphrase, a passphrase is asked for, or taken
 from RTVC_VOICES_PASSPHRASE.
@@ -17,6 +17,14 @@ from pathlib import Path
 
 from rtvc.provenance.payload import number_of_voice
 
+from .adapting_commands import (
+    add_adapt_arguments,
+    add_match_arguments,
+    add_tune_arguments,
+    run_adapt,
+    run_match,
+    run_tune,
+)
 from .cards import Card, built_in_cards, card_of, search
 from .errors import VoiceError
 from .keys import check_passphrase, has_keyring
@@ -52,6 +60,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  rtvc voices enrol anna anna.wav --consent phrase.wav --uses live,files,export --until 2027-12-31",
     )  # fmt: skip
     add_enrol_arguments(add)
+    _add_passphrase(add)
+    add = verb(
+        "match", "say which voices a recording is like, and try out which suit your own",
+        "  rtvc voices match somebody.wav\n  rtvc voices match somebody.wav --source me.wav --limit 3",
+    )  # fmt: skip
+    add_match_arguments(add)
+    add = verb(
+        "adapt", "make an enrolled voice more like its speaker, from minutes of speech",
+        "  rtvc voices adapt anna anna-reads-*.wav",
+    )  # fmt: skip
+    add_adapt_arguments(add)
+    add = verb(
+        "tune", "make a voice softer, older or breathier; a new voice",
+        "  rtvc voices tune heart soft --softness 0.6\n"
+        "  rtvc voices tune anna older --age 0.7 --set pitch.intonation=0.9 --try me.wav",
+    )  # fmt: skip
+    add_tune_arguments(add)
     _add_passphrase(add)
     add = verb(
         "blend", "make a voice of several, by weight", "  rtvc voices blend mix heart=0.6 puck=0.4 --doc 'for calls'"
@@ -204,6 +229,18 @@ def _enrol(args: argparse.Namespace) -> int:
     return run_enrol(args, [], _new_library(args.passphrase))
 
 
+def _match(args: argparse.Namespace) -> int:
+    return run_match(args, open_own_library() if library_exists(library_folder()) else None)
+
+
+def _adapt(args: argparse.Namespace) -> int:
+    return run_adapt(args, open_own_library())
+
+
+def _tune(args: argparse.Namespace) -> int:
+    return run_tune(args, _own_or_new_library(args.passphrase))
+
+
 def _blend(args: argparse.Namespace) -> int:
     from .blending import blend
 
@@ -310,6 +347,9 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": _show,
     "check": _check,
     "enrol": _enrol,
+    "match": _match,
+    "adapt": _adapt,
+    "tune": _tune,
     "blend": _blend,
     "rename": _rename,
     "consent": _consent,

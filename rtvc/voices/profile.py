@@ -114,7 +114,7 @@ class Profile:
     @property
     def spoken(self) -> OwnVoice:
         """What a live session or a conversion takes."""
-        return OwnVoice(self.id, timbre_of(self), not self.synthetic)
+        return OwnVoice(self.id, timbre_of(self), not self.synthetic, self.sound)
 
     @property
     def synthetic(self) -> bool:
