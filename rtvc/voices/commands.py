@@ -189,6 +189,7 @@ def _show(args: argparse.Namespace) -> int:
     profile = open_own_library().find(args.name)
     fields = {name: getattr(profile, name) for name in ("name", "id", "doc", "home_hz", "licence", "source")}
     fields |= {"made": profile.made.isoformat(), "statistics": dict(profile.statistics)}
+    fields |= {"sound": dict(profile.sound), "adapted": profile.personal is not None}
     fields["mark"] = number_of_voice(profile.id)  # what rtvc verify calls it
     fields["lineage"] = [asdict(part) for part in profile.lineage]
     fields["consents"] = [asdict(consent) for consent in profile.consents]
@@ -198,6 +199,8 @@ def _show(args: argparse.Namespace) -> int:
     for name in ("name", "id", "mark", "doc", "home_hz", "made", "licence", "source"):
         if fields[name]:
             print(f"{name:<10} {fields[name]:.1f}" if name == "home_hz" else f"{name:<10} {fields[name]}")
+    for name, value in sorted(profile.sound.items()):
+        print(f"{'said with':<10} {name} = {value:g}")
     for name, value in profile.statistics.items():
         print(f"{name:<10} {value:g}")
     for part in profile.lineage:

@@ -157,6 +157,19 @@ def test_presets_name_own_voices_by_id_and_load_them(play: Play, library: Librar
     play(story)
 
 
+def test_a_voice_brings_its_own_values_and_takes_them_along(play: Play, library: Library) -> None:
+    library.save(person("soft", 3, sound={"breath.amount": 0.25, "formant.ratio": 0.9}))
+
+    async def story(room: Room) -> None:
+        await room.data("SwitchVoice", {"name": "soft"})
+        assert room.value("breath.amount") == 0.25 and room.value("formant.ratio") == 0.9
+        await room.data("SetParam", {"id": "formant.ratio", "value": 1.1})
+        await room.data("SwitchVoice", {"name": "emma"})
+        assert room.value("breath.amount") == 0.0 and room.value("formant.ratio") == 1.1
+
+    play(story)
+
+
 def test_a_job_asks_for_the_use_files(play: Play, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[OwnVoice | None] = []
     monkeypatch.setattr(Jobs, "start", lambda self, *given: started.append(given[-1]) or _NamedJob())

@@ -212,7 +212,7 @@ def test_another_process_waits_its_turn(library: Library, monkeypatch: pytest.Mo
 
 
 def test_without_a_library_it_says_how_to_begin(tmp_path: Path) -> None:
-    with pytest.raises(VoiceError, match="rtvc voices blend"):
+    with pytest.raises(VoiceError, match="rtvc voices enrol NAME FILES, or blend"):
         open_library(tmp_path / "voices", lambda: PASSPHRASE)
     make_library(tmp_path / "voices", PASSPHRASE)
     with pytest.raises(VoiceError, match="holds a library already"):

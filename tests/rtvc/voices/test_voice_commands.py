@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,15 @@ import soundfile
 
 from rtvc.cli import main
 from rtvc.config import ConfigError
-from rtvc.engine.params import to_vector
+from rtvc.engine.params import INDEX, to_vector
 from rtvc.engine.timbres import built_in_timbres
 from rtvc.provenance.payload import number_of_voice
 from rtvc.sound_arguments import ChosenSound, add_sound_arguments, chosen_sound
-from rtvc.voices import commands
+from rtvc.voices import adapting_commands, commands, match
+from rtvc.voices.adapt import Adapted, Score
 from rtvc.voices.errors import ConsentError, VoiceError
 from rtvc.voices.library import Library, make_library, open_library
+from rtvc.voices.profile import Part
 from tests.rtvc.voices.conftest import PASSPHRASE, KeyringInMemory
 from tests.rtvc.voices.people import consent, person
 
@@ -185,3 +188,77 @@ def test_every_verb_explains_itself(verb: tuple[str, ...], capsys: pytest.Captur
         main(["voices", *verb, "--help"])
     assert ended.value.code == 0
     assert f"  rtvc voices {verb[0] if verb else 'list'}" in capsys.readouterr().out
+
+
+def bundled(name: str) -> Path:
+    return Path(str(resources.files("rtvc.models"))) / "weights" / "voices" / f"{name}.ogg"
+
+
+def test_a_recording_is_matched(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = say(capsys, "match", str(bundled("emma")), "--limit", "2")
+    assert text.splitlines()[1].split()[:2] == ["emma", "1.00"] and len(text.splitlines()) == 3
+    found = json.loads(say(capsys, "match", str(bundled("puck")), "--json"))
+    assert found[0]["voice"] == "puck" and abs(found[0]["semitones"]) < 1.0
+    assert found[0]["likeness"] > found[1]["likeness"] > found[-1]["likeness"]
+    assert "--limit 0: must be 1 or more" in say(capsys, "match", str(bundled("puck")), "--limit", "0", code=1)
+
+
+def test_a_stranger_is_no_match_and_is_approached(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(adapting_commands, "recogniser", lambda: None)
+    monkeypatch.setattr(match, "SELF_TEST_S", 1.5)
+    x, rate_hz = soundfile.read(bundled("puck"), dtype="float32")
+    soundfile.write(tmp_path / "slow.wav", x, round(0.75 * rate_hz))  # a larger, lower speaker
+    stranger, own = str(tmp_path / "slow.wav"), str(Path(commands.__file__).parents[1] / "samples" / "female.flac")
+    assert main(["voices", "match", stranger, "--source", own, "--limit", "1"]) == 1
+    text = capsys.readouterr().out
+    assert "no match: the likest is" in text and "with your speech: pitch range" in text
+    rounds = [line for line in text.splitlines() if line.startswith("   0.") or line.startswith("  0.")]
+    assert len(rounds) == match.ROUNDS
+    likeness = [float(line.split()[0]) for line in rounds]
+    assert f"likest: {max(likeness):.2f}" in text
+
+
+def test_a_voice_is_tuned_tried_and_left_as_it_was(
+    home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    x, rate_hz = soundfile.read(bundled("puck"), dtype="float32")
+    soundfile.write(tmp_path / "me.wav", x[:rate_hz], rate_hz)
+    text = say(capsys, "tune", "heart", "soft", "--softness", "0.5", "--age", "0.2", "--try", str(tmp_path / "me.wav"))
+    assert "breath.amount        0.155" in text and "undo: rtvc voices erase soft" in text
+    files = {path.name for path in tmp_path.glob("me-*")}
+    assert files == {"me-heart.wav", "me-soft.wav", "me-soft.png"}
+    assert sound("--voice", "soft").values[INDEX["breath.amount"]] == pytest.approx(0.155)
+    assert sound("--voice", "soft", "--set", "breath.amount=0.5").values[INDEX["breath.amount"]] == 0.5
+    assert json.loads(say(capsys, "show", "soft", "--json"))["lineage"] == [{"name": "heart", "share": 1.0, "id": ""}]
+    say(capsys, "tune", "soft", "softer", "--softness", "0.2", "--set", "pitch.semitones=-1")
+    assert "said with" in say(capsys, "show", "softer")
+    assert "--age 2: must lie in -1..1" in say(capsys, "tune", "heart", "x", "--age", "2", code=1)
+    assert "level.mute does not belong to a voice" in say(capsys, "tune", "heart", "x", "--set", "level.mute=1", code=1)
+    assert "write --set PARAM=VALUE" in say(capsys, "tune", "heart", "x", "--set", "level", code=1)
+    assert "comes with the program" in say(capsys, "tune", "heart", "puck", code=1)
+    assert "exists; erase it first" in say(capsys, "tune", "heart", "soft", code=1)
+
+
+def test_a_persons_tuned_voice_rests_on_the_same_consent(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    library = make_library(home / "voices", PASSPHRASE)
+    library.save(person())
+    say(capsys, "tune", "anna", "older", "--age", "1")
+    older = library.find("older")
+    assert older.lineage == (Part("anna", 1.0, library.find("anna").id),) and not older.synthetic
+    assert older.sound["pitch.semitones"] == -3.0
+    library.revoke("anna")
+    assert "was revoked" in say(capsys, "tune", "older", "oldest", "--age", "1", code=1)
+
+
+def test_adapting_tells_what_it_did(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = make_library(home / "voices", PASSPHRASE)
+    library.save(person())
+    before, after = Score(0.7, 0.5), Score(0.8, 0.49)
+    monkeypatch.setattr(adapting_commands, "adapt", lambda *_: Adapted(before, after, 0.6, 0.5, 61.0, True))
+    text = say(capsys, "adapt", "anna", str(bundled("puck")))
+    assert "0.700 -> 0.800" in text and "anna was adapted" in text
+    assert "you have no voice 'bert'" in say(capsys, "adapt", "bert", str(bundled("puck")), code=1)
