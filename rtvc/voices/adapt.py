@@ -2,10 +2,10 @@
 
     recordings -> utterances -> heard by the live networks -> fitted (`rtvc.voices.fitting`) -> judged -> kept or not
 
-Judged on utterances that were held out: the live engine says them again as the voice was and as it is now. Kept if they
-are more like the speaker (the speaker encoder's likeness to the enrolment) and no less of what is said comes through:
-the share of frames in which the content encoder hears the same code again. That holds in any language, and over half a
-minute it is surer than a recogniser's count of some seventy words.
+Judged on what was held out, topped up to half a minute if it is less: the live engine says it again as the voice was
+and as it is now. Kept if that is more like the speaker (the speaker encoder's likeness to the enrolment) and no less of
+what is said comes through: the share of frames in which the content encoder hears the same code again. That holds in
+any language, and over half a minute it is surer than a recogniser's count of some seventy words.
 
 A fit that is interrupted lies in the library, sealed as all else is, and the next one goes on from there.
 """
@@ -114,7 +114,7 @@ def adapt(
     held_out, rest = _split(said)
     fitted, first = _fitted(library, profile, rest, held_out, told)
     told(0.9, "judging")
-    judged = np.concatenate([at_rate(part, rate_hz, RATE_HZ) for part, rate_hz in held_out])
+    judged = np.concatenate([at_rate(part, rate_hz, RATE_HZ) for part, rate_hz in (*held_out, *rest)])
     judged = judged[: round(JUDGED_S * RATE_HZ)]
     network = Network("clear")
     adapted = dataclasses.replace(profile, timbre=fitted.timbre, personal=fitted.personal)
