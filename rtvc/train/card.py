@@ -15,10 +15,13 @@ from typing import Any
 from . import TrainingError
 
 INTENDED_USE = (
-    "Live conversion of one's own voice into one of the built-in voices, which are synthetic and belong to nobody: in "
-    "calls, streams, games and recordings."
+    "Live conversion of one's own voice into one of the built-in voices, which are synthetic and belong to nobody, or "
+    "into a voice whose owner has agreed to it: in calls, streams, games and recordings."
 )
-MISUSE = "It is not meant to deceive anyone about who speaks, nor to imitate a person. The voices imitate none."
+MISUSE = (
+    "It is not meant to deceive anyone about who speaks, nor to imitate a person who has not agreed. The built-in "
+    "voices imitate none."
+)
 PARENTS = (
     ("Whisper tiny.en", "OpenAI", "MIT", "the encoder began as its encoder, made causal and trained on"),
     (
@@ -28,6 +31,7 @@ PARENTS = (
         "the decoder began as its decoder; content codes are its latents",
     ),
     ("Kokoro-82M", "hexgrad", "Apache-2.0", "renditions for the timbres, and the built-in voices' timbre vectors"),
+    ("Resemblyzer 0.1.4", "Corentin Jemine", "Apache-2.0", "the speaker encoder's LSTMs are its, unchanged"),
 )
 
 
@@ -40,7 +44,8 @@ def card_text(
         "# The weights of the neural voice",
         "",
         f"Made by `rtvc train` at revision {revision}. Sound in, another voice out; see `models/encoder.py` and",
-        "`models/generator.py` for the networks, `rtvc/train` for every step.",
+        "`models/generator.py` for the networks, `models/speaker.py` for the one that knows voices, `rtvc/train` for",
+        "every step.",
         "",
         f"**Intended use.** {INTENDED_USE}",
         "",
