@@ -22,6 +22,7 @@ class DeadlyVoice:
     """Says a tone; while the file of that name exists, its process is killed after a moment of sound."""
 
     delay_frames = 2000
+    gliding = False
 
     def __init__(self, deadly_while: str) -> None:
         self._deadly_while = Path(deadly_while)
