@@ -134,7 +134,7 @@ class Voices:
                 found = adapt(library, start.name, speech, self._speaker, lambda *_: None)
                 took_min = (time.perf_counter() - began) / 60.0
                 profile = library.find(start.name)
-            self._row("adapted" if found.kept else "not kept", f"{minutes} min", name, profile, target, took_min)
+            self._row("adapted", f"{minutes} min", name, profile, target, took_min, float(found.kept))
 
     def _enrolled(self, x: Samples, rate_hz: int) -> Profile:
         heard = self._speaker.hear(x, rate_hz)
@@ -145,13 +145,20 @@ class Voices:
                        consents=(consent,), embedding=heard.embedding)  # fmt: skip
 
     def _row(
-        self, what: str, speech: str, name: str, profile: Profile, target: tuple[NDArray[np.float32], ...], took: float
+        self,
+        what: str,
+        speech: str,
+        name: str,
+        profile: Profile,
+        target: tuple[NDArray[np.float32], ...],
+        took: float,
+        kept: float = 1.0,
     ) -> None:
         scores = [self._score(source, profile, target) for source in self._sources]
         mean = {key: float(np.mean([score[key] for score in scores])) for key in scores[0]}
         mean["wer"] = mean.pop("errors") / max(mean.pop("words"), 1e-9)
-        self._rows.setdefault(f"{what} {speech}", {})[name] = mean | {"minutes": took}
-        self._report.row(what=what, speech=speech, speaker=name, **mean, minutes=took)
+        self._rows.setdefault(f"{what} {speech}", {})[name] = mean | {"minutes": took, "kept": kept}
+        self._report.row(what=what, speech=speech, speaker=name, **mean, minutes=took, kept=kept)
 
     def _score(self, source: Utterance, profile: Profile, target: tuple[NDArray[np.float32], ...]) -> dict[str, float]:
         x, rate_hz = source.sound

@@ -204,10 +204,10 @@ class Desk:
 
     def _follow_withdrawn(self, withdrawn: Withdrawn) -> None:
         if self.session.own is None:
-            self.sound.own = None
+            own, self.sound.own = self.sound.own, None
             vector = self.sound.vector()
             change = Change("rtvc", "voice", undoable=False)
-            for param, value in from_vector(without_own(vector, withdrawn.instead)):
+            for param, value in from_vector(without_own(vector, withdrawn.instead, own)):
                 if value != self.sound.value(param.id):
                     change.numbers[param.id] = param.to_number(value)
             self.committed(change)

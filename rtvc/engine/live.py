@@ -221,7 +221,7 @@ class LiveSession:
 
     def withdraw_own(self, instead: str) -> None:
         """Speak as a built-in voice wherever the user's own one speaks, and empty the slot."""
-        self.set(without_own(self._values, instead))
+        self.set(without_own(self._values, instead, self.own))
         self.set_own(None)
 
     def _fill_slot(self) -> None:

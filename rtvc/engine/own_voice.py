@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .param_block import HEADER_INT64
-from .params import INDEX, MINE, SPEAKERS, VOICES
+from .params import INDEX, MINE, PARAMS, SPEAKERS, VOICES
 from .timbres import Timbre
 
 _VOICE, _NEURAL = INDEX["voice.name"], VOICES.index("neural")
@@ -113,9 +113,12 @@ def own_share(values: NDArray[np.float64]) -> float:
     return (1.0 - blend) * bool(values[_TIMBRE] == _MINE) + blend * bool(values[_SECOND] == _MINE)
 
 
-def without_own(values: NDArray[np.float64], instead: str) -> NDArray[np.float64]:
-    """Return this sound (float64[len(PARAMS)]) with a built-in voice instead of the user's own."""
+def without_own(values: NDArray[np.float64], instead: str, own: OwnVoice | None = None) -> NDArray[np.float64]:
+    """Return this sound (float64[len(PARAMS)]) with a built-in voice instead of the user's own and what it brought."""
     values = values.copy()
+    for name, number in own.sound.items() if own else ():
+        if values[INDEX[name]] == number:
+            values[INDEX[name]] = PARAMS[name].default
     for place in (_TIMBRE, _SECOND):
         if values[place] == _MINE:
             values[place] = SPEAKERS.index(instead)

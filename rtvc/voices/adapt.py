@@ -20,6 +20,7 @@ import msgpack
 import numpy as np
 
 from rtvc.engine.network import CONTENT, Network
+from rtvc.engine.timbres import Timbre
 from rtvc.engine.voice import ENGINE_RATE_HZ
 
 from .errors import ConsentError, VoiceError
@@ -27,7 +28,7 @@ from .library import FIT_SUFFIX, Library
 from .listening import Listener
 from .profile import FILM_UNITS, Profile, timbre_of
 from .rates import at_rate
-from .recording_check import FRAME_S, SPEECH_DB, Samples
+from .recording_check import FRAME_S, SPEECH_DB, Samples, check_recording
 from .speaker import Speaker
 from .spoken import RATE_HZ, spoken_as
 
@@ -104,33 +105,60 @@ def adapt(
     speech_s = sum(len(part) / rate_hz for part, rate_hz in said)
     if speech_s < SPEECH_MIN_S:
         raise VoiceError(f"{speech_s:.0f} s of speech are too little to adapt to; record {SPEECH_MIN_S:g} s or more")
-    for samples, rate_hz in recordings:
+    for number, (samples, rate_hz) in enumerate(recordings, 1):
+        which = f"recording {number} of {len(recordings)}"
         likeness = float(speaker.embed(samples, rate_hz) @ profile.embedding)
         if likeness < speaker.same_speaker:
             raise VoiceError(
-                f"a recording is not spoken by {name!r} (likeness {likeness:.2f}, at least "
+                f"{which} is not spoken by {name!r} (likeness {likeness:.2f}, at least "
                 f"{speaker.same_speaker:.2f}); give only recordings of that speaker"
             )
+        if faults := check_recording(samples, rate_hz, 0.0, speaker).faults:
+            raise VoiceError(f"{which}: {'; '.join(faults)}")
+    # pieces that do not sound like the speaker are somebody else's, or nobody's
+    said = [piece for piece in said if float(speaker.embed(*piece) @ profile.embedding) >= speaker.same_speaker]
+    like_s = sum(len(part) / rate_hz for part, rate_hz in said)
+    if like_s < SPEECH_MIN_S:
+        raise VoiceError(
+            f"only {like_s:.0f} of {speech_s:.0f} s sound like {name!r}; record {SPEECH_MIN_S:g} s or more of that "
+            "speaker alone"
+        )
     held_out, rest = _split(said)
-    fitted, first = _fitted(library, profile, rest, held_out, told)
-    told(0.9, "judging")
-    judged = np.concatenate([at_rate(part, rate_hz, RATE_HZ) for part, rate_hz in (*held_out, *rest)])
+    try:
+        fitted, first = _fitted(library, profile, rest, held_out, told)
+        told(0.9, "judging")
+        before, after = _judged(profile, fitted, [*held_out, *rest], speaker)
+        kept = after.likeness > before.likeness and after.content >= before.content - WORSE_CONTENT
+    except KeyboardInterrupt:
+        raise  # what was reached lies sealed
+    except BaseException:
+        library.end_fit(profile.id, None)
+        raise
+
+    def adapted(now: Profile) -> Profile:
+        return dataclasses.replace(now, timbre=fitted.timbre, personal=fitted.personal)
+
+    library.end_fit(profile.id, adapted if kept else None)
+    return Adapted(before, after, first, fitted.distance, like_s, kept)
+
+
+def _judged(
+    profile: Profile, fitted: Fitted, pieces: list[tuple[Samples, int]], speaker: Speaker
+) -> tuple[Score, Score]:
+    """Return how the voice was and how it is now fitted, on the first JUDGED_S of pieces."""
+    assert profile.embedding is not None
+    judged = np.concatenate([at_rate(part, rate_hz, RATE_HZ) for part, rate_hz in pieces])
     judged = judged[: round(JUDGED_S * RATE_HZ)]
     network = Network("clear")
-    adapted = dataclasses.replace(profile, timbre=fitted.timbre, personal=fitted.personal)
     listener, scores = Listener(network), []
     codes = listener.hear(judged).inputs[:, :CONTENT]
-    for voice in (profile, adapted):
-        again = spoken_as(network, timbre_of(voice), judged)
+    for voice in (timbre_of(profile), Timbre(fitted.timbre, profile.home_hz, fitted.personal)):
+        again = spoken_as(network, voice, judged)
         heard = listener.hear(at_rate(again, ENGINE_RATE_HZ, RATE_HZ)).inputs[:, :CONTENT]
         same = float(np.all(heard[: len(codes)] == codes[: len(heard)], axis=1).mean())
         scores.append(Score(float(speaker.embed(again, ENGINE_RATE_HZ) @ profile.embedding), same))
     before, after = scores
-    kept = after.likeness > before.likeness and after.content >= before.content - WORSE_CONTENT
-    if kept:
-        library.save(adapted, replace=True)
-    library.store.erase(profile.id + FIT_SUFFIX)
-    return Adapted(before, after, first, fitted.distance, speech_s, kept)
+    return before, after
 
 
 def _split(said: list[tuple[Samples, int]]) -> tuple[list[tuple[Samples, int]], list[tuple[Samples, int]]]:
@@ -168,22 +196,29 @@ def _fitted(
     pairs, held = heard(rest, 0), heard(held_out, len(rest))
     plan = FitPlan()
     band_hz = min(BAND_MAX_HZ, BAND * min(rate_hz for _, rate_hz in (*rest, *held_out)))
-    fit = Fit(shipped_generator(), pairs, held, *_started(library, profile), band_hz, plan)
+    fit = Fit(shipped_generator(), pairs, held, *_own(profile), band_hz, plan)
+    first = fit.first.distance
+    if (reached := _reached(library, profile)) is not None:
+        fit.go_on_from(*reached)
 
     def looked(step: int, distance: float) -> None:
         told(0.3 + 0.6 * step / plan.steps, f"fitting, distance {distance:.3f} (was {fit.first.distance:.3f})")
         best = {name: getattr(fit.best, name).astype("<f4").tobytes() for name in ("timbre", "personal")}
-        library.store.write(profile.id + FIT_SUFFIX, msgpack.packb(best))
+        library.keep_fit(profile.id, msgpack.packb(best))
 
-    return fit.run(looked), fit.first.distance
+    return fit.run(looked), first
 
 
-def _started(library: Library, profile: Profile) -> tuple[Samples, Samples]:
-    """Return timbre and movements to begin with: those of an interrupted fit, else the voice's own."""
+def _own(profile: Profile) -> tuple[Samples, Samples]:
+    """Return timbre and movements of the voice as it is."""
+    return profile.timbre, np.zeros(FILM_UNITS, np.float32) if profile.personal is None else profile.personal
+
+
+def _reached(library: Library, profile: Profile) -> tuple[Samples, Samples] | None:
+    """Return timbre and movements that an interrupted fit had reached, if there was one."""
     kept = library.store.read(profile.id + FIT_SUFFIX)
-    if kept is not None:
-        fields = msgpack.unpackb(kept)
-        timbre, personal = (np.frombuffer(fields[name], "<f4").astype(np.float32) for name in ("timbre", "personal"))
-        return timbre, personal
-    nothing = np.zeros(FILM_UNITS, np.float32)
-    return profile.timbre, nothing if profile.personal is None else profile.personal
+    if kept is None:
+        return None
+    fields = msgpack.unpackb(kept)
+    timbre, personal = (np.frombuffer(fields[name], "<f4").astype(np.float32) for name in ("timbre", "personal"))
+    return timbre, personal

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from rtvc.audio.files import AudioReader, check_target
 from rtvc.engine.convert import convert_file
 from rtvc.engine.params import INDEX, MINE, PARAMS, TIMBRES, to_vector
 from rtvc.progress import StatusLine, bar
@@ -24,6 +25,7 @@ from .spectrograms import picture
 from .tune import shaped, tune
 
 SHOWN = 5
+LENGTH_MAX_S = 900.0
 
 
 def add_match_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +43,7 @@ def run_match(args: argparse.Namespace, library: Library | None) -> int:
     if args.limit < 1:
         raise VoiceError(f"--limit {args.limit}: must be 1 or more")
     speaker = Speaker()
-    profiles = [] if library is None else [p for p in library.profiles()[0] if not library.refusal(p)]
+    profiles = [] if library is None else [p for p in library.profiles()[0] if not library.refusal(p, "live")]
     x, rate_hz = read_recording(args.file)
     candidates = rank(x, rate_hz, known_voices(speaker, profiles), speaker)
     trial = None if args.source is None else Trial(*read_recording(args.source), speaker, recogniser())
@@ -60,9 +62,14 @@ def run_match(args: argparse.Namespace, library: Library | None) -> int:
     if not args.json:
         print(f"no match: the likest is {candidates[0].likeness:.2f} like it, {speaker.same_speaker:.2f} would be one")
         if trial is not None:
-            _approach(x, rate_hz, candidates, trial, speaker)
+            mixed = [c for c in candidates if c.voice.name in TIMBRES or _may_be_mixed(library, c.voice.name)]
+            _approach(x, rate_hz, mixed, trial, speaker)
         print("to make a voice of it, with its speaker's consent: rtvc voices enrol NAME FILES, then rtvc voices adapt")
     return 1
+
+
+def _may_be_mixed(library: Library | None, name: str) -> bool:
+    return library is not None and not library.refusal(library.find(name), "blend")
 
 
 def _approach(x: Samples, rate_hz: int, candidates: list[Candidate], trial: Trial, speaker: Speaker) -> None:
@@ -89,11 +96,16 @@ def _table(shown: list[Candidate], suited: list[Suited | None]) -> list[str]:
         pitch, formants = f"{candidate.semitones:+.1f} semitones", f"{candidate.formant_ratio:.2f} x"
         lines.append(f"{candidate.voice.name:<20} {candidate.likeness:8.2f} {pitch:>15} {formants:>10}")
         if found is not None:
-            lost = "" if math.isnan(found.word_error) else f", {found.word_error:.0%} of the words lost"
-            lines.append(
-                f"    with your speech: pitch range {found.f0_overlap:.0%} alike, formants {found.formant_distance:.2f}"
-                f" octaves away, likeness {found.likeness:.2f}{lost}"
-            )
+            said = [f"likeness {found.likeness:.2f}"]
+            if not math.isnan(found.f0_overlap):
+                said = [
+                    f"pitch range {found.f0_overlap:.0%} alike",
+                    f"formants {found.formant_distance:.2f} octaves away",
+                    *said,
+                ]
+            if not math.isnan(found.word_error):
+                said.append(f"{found.word_error:.0%} of the words lost")
+            lines.append(f"    with your speech: {', '.join(said)}")
     return lines
 
 
@@ -108,11 +120,19 @@ def add_adapt_arguments(parser: argparse.ArgumentParser) -> None:
 def run_adapt(args: argparse.Namespace, library: Library) -> int:
     """Adapt a voice; return 0 if it became better, 1 if it was left as it was. Raises VoiceError."""
     library.find(args.name)
-    recordings = [read_recording(path) for path in args.files]
+    recordings, length_s = [], 0.0
+    for path in args.files:
+        samples, rate_hz = read_recording(path)
+        recordings.append((samples, rate_hz))
+        length_s += len(samples) / rate_hz
+        if length_s > LENGTH_MAX_S:
+            raise VoiceError(
+                f"up to {path} the recordings are {length_s / 60:.0f} min long; {LENGTH_MAX_S / 60:g} min is most"
+            )
     with StatusLine() as line:
         found = adapt(library, args.name, recordings, Speaker(), lambda done, what: line.show(f"{bar(done)} {what}"))
     before, after = found.before, found.after
-    print(f"{found.speech_s:.0f} s of speech; on what was held out:")
+    print(f"{found.speech_s:.0f} s of speech; on half a minute of it, what was not fitted to first:")
     print(f"  likeness to the speaker   {before.likeness:.3f} -> {after.likeness:.3f}")
     print(f"  content heard again       {before.content:.1%} -> {after.content:.1%}")
     print(f"  distance of the spectra   {found.distance_before:.3f} -> {found.distance_after:.3f}")
@@ -149,6 +169,15 @@ def run_tune(args: argparse.Namespace, library: Library) -> int:
         except ValueError:
             raise VoiceError(f"--set {text}: write --set PARAM=VALUE, such as pitch.semitones=1") from None
     before = {} if args.name in TIMBRES else library.find(args.name).sound
+    if args.sample is not None:  # whatever can go wrong goes wrong before there is a new voice
+        AudioReader(args.sample).__exit__(None, None, None)
+        *sounds, drawing = _targets(args.sample, (args.name, args.new_name))
+        for target in sounds:
+            check_target(target, False)
+        if drawing.exists():
+            raise VoiceError(f"{drawing}: exists; move it, or try another recording")
+        if args.name not in TIMBRES:
+            library.use(args.name, "files")
     profile = tune(library, args.name, args.new_name, shaped(before, args.softness, args.age, more), args.doc)
     for param, number in sorted(profile.sound.items()):
         print(f"{param:<20} {number:.3g} {PARAMS[param].unit}".rstrip())
@@ -158,9 +187,14 @@ def run_tune(args: argparse.Namespace, library: Library) -> int:
     return 0
 
 
+def _targets(sample: Path, names: Sequence[str]) -> list[Path]:
+    sounds = [sample.with_name(f"{sample.stem}-{name}.wav") for name in names]
+    return [*sounds, sounds[-1].with_suffix(".png")]
+
+
 def _tried(library: Library, sample: Path, names: Sequence[str]) -> list[Path]:
     """Write the sample as each voice, and a picture of both where matplotlib is installed; return the files."""
-    targets = [sample.with_name(f"{sample.stem}-{name}.wav") for name in names]
+    *targets, drawing = _targets(sample, names)
     for name, target in zip(names, targets, strict=True):
         own = None if name in TIMBRES else library.use(name, "files").spoken
         values = to_vector({"voice.name": "neural", "voice.timbre": MINE if own else name})
@@ -168,6 +202,6 @@ def _tried(library: Library, sample: Path, names: Sequence[str]) -> list[Path]:
             values[INDEX[param]] = number
         convert_file(sample, target, values, own=own)
     try:
-        return [*targets, picture(targets[-1].with_suffix(".png"), targets)]
+        return [*targets, picture(drawing, targets)]
     except ImportError:
         return targets

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rtvc.engine.params import TIMBRES
+from rtvc.engine.params import PARAMS, TIMBRES
 from rtvc.engine.timbres import Timbre, built_in_timbres
 
 from .consent import Consent
@@ -39,6 +39,7 @@ def blend(library: Library, name: str, weights: Mapping[str, float], doc: str = 
     shares: dict[tuple[str, str], float] = {}  # by name and id
     timbres: dict[tuple[str, str], Timbre] = {}
     consents: dict[str, Consent] = {}
+    sound: dict[str, float] = {}  # by how much values differ from their defaults
 
     def add(part: str, part_id: str, timbre: Timbre, share: float) -> None:
         shares[part, part_id] = shares.get((part, part_id), 0.0) + share
@@ -49,6 +50,8 @@ def blend(library: Library, name: str, weights: Mapping[str, float], doc: str = 
             add(part, "", built_in[part], weight / total)
             continue
         own = library.use(part, "blend")
+        for param, number in own.sound.items():
+            sound[param] = sound.get(param, 0.0) + (number - PARAMS[param].default) * weight / total
         if own.synthetic:
             for origin in own.lineage:
                 add(origin.name, "", built_in[origin.name], origin.share * weight / total)
@@ -63,6 +66,7 @@ def blend(library: Library, name: str, weights: Mapping[str, float], doc: str = 
         timbre=mean.vector,
         home_hz=mean.home_hz,
         personal=mean.personal,
+        sound={param: PARAMS[param].default + more for param, more in sound.items()},
         made=today(),
         lineage=lineage,
         consents=tuple(consents.values()),
@@ -76,11 +80,12 @@ def blend(library: Library, name: str, weights: Mapping[str, float], doc: str = 
 
 def check_synthetic(profile: Profile) -> None:
     """Raise VoiceError if profile says that it is made of built-in voices only, without consent, and is not."""
-    if not profile.synthetic or profile.consents:
+    if not profile.synthetic:
         return
     built_in = dict(zip(TIMBRES, built_in_timbres(), strict=True))
     mean = _mean(profile.lineage, [built_in[part.name] for part in profile.lineage])
-    if np.max(np.abs(mean.vector - profile.timbre)) > 1e-4:
+    same = np.max(np.abs(mean.vector - profile.timbre)) < 1e-4 and abs(mean.home_hz / profile.home_hz - 1.0) < 1e-3
+    if not same:
         raise VoiceError(
             f"voice {profile.name}: it is not the blend that it says it is, at least with this version's voices; "
             "without a consent record it cannot be kept"

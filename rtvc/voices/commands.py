@@ -74,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = verb(
         "tune", "make a voice softer, older or breathier; a new voice",
         "  rtvc voices tune heart soft --softness 0.6\n"
-        "  rtvc voices tune anna older --age 0.7 --set pitch.intonation=0.9 --try me.wav",
+        "  rtvc voices tune anna older --age 0.7 --set pitch.intonation=0.9 --try me.wav\n"
+        "of a person's voice only if the consent covers blends: rtvc voices enrol ... --uses live,files,blend",
     )  # fmt: skip
     add_tune_arguments(add)
     _add_passphrase(add)

@@ -96,6 +96,17 @@ class Fit:
         self._gain.requires_grad_(True)
         self.first = self.best = self._looked()
 
+    def go_on_from(self, timbre: Samples, personal: Samples) -> None:
+        """Take these up if they say the held-out utterances better than where it began."""
+        begun = [part.detach().clone() for part in (self._timbre, self._personal)]
+        with torch.no_grad():
+            self._timbre[0], self._personal[0] = torch.tensor(timbre), torch.tensor(personal)
+            reached = self._looked()
+            if reached.distance < self.best.distance:
+                self.best = reached
+            else:
+                self._timbre[:], self._personal[:] = begun
+
     def run(self, told: Callable[[int, float], None]) -> Fitted:
         """Fit; return the best. told(step, distance) is called at every look; what it raises ends the fit."""
         plan = self._plan

@@ -159,8 +159,12 @@ class Library:
         return self.refusal(self._read(file), use)
 
     def derived_from(self, profile: Profile) -> list[Profile]:
-        """Return the blends that a voice went into, however far back."""
-        others, blends, newest = self.profiles()[0], [], {profile.id}
+        """Return what was made of a voice, however far back: by lineage, and by consents where a step is missing."""
+        consents = {consent.id for consent in profile.consents}
+        others, blends, newest = [other for other in self.profiles()[0] if other.lineage], [], {profile.id}
+        if not profile.lineage:
+            newest |= {other.id for other in others if consents & {consent.id for consent in other.consents}}
+            blends += [other for other in others if other.id in newest]
         while newest:
             others = [other for other in others if other.id not in newest]
             found = [other for other in others if newest & {part.id for part in other.lineage}]
@@ -171,7 +175,7 @@ class Library:
     def revoke(self, name: str) -> list[Profile]:
         """Take back the consents of a voice for good; return the blends that can no longer be used either."""
         profile = self.find(name)
-        if profile.lineage:
+        if self._rests_on_others(profile):
             parts = ", ".join(part.name for part in profile.lineage)
             raise VoiceError(
                 f"voice {name!r} has no consent of its own; it is a blend of {parts}: revoke there, or erase"
@@ -187,13 +191,41 @@ class Library:
         blends = self.derived_from(profile)
         with self.store.exclusive():
             self.audit.append("erased", profile.id)
-            self._revoke(() if profile.lineage else profile.consents)
-            for blend in blends if derived else ():
-                self.audit.append("erased", blend.id)
-                self.store.erase(blend.id + SUFFIX)
-            for suffix in (FIT_SUFFIX, SUFFIX):
-                self.store.erase(profile.id + suffix)
+            self._revoke(() if self._rests_on_others(profile) else profile.consents)
+            for gone in (*(blends if derived else ()), profile):
+                if gone is not profile:
+                    self.audit.append("erased", gone.id)
+                for suffix in (FIT_SUFFIX, SUFFIX):
+                    self.store.erase(gone.id + suffix)
         return blends
+
+    def keep_fit(self, voice_id: str, data: bytes) -> None:
+        """Keep what a fit to the voice of that id has reached. Raises VoiceError if the voice was erased."""
+        with self.store.exclusive():
+            if self.store.read(voice_id + SUFFIX) is None:
+                raise VoiceError("the voice was erased meanwhile; nothing is kept of the adaptation")
+            self.store.write(voice_id + FIT_SUFFIX, data)
+
+    def end_fit(self, voice_id: str, adapted: Callable[[Profile], Profile] | None) -> None:
+        """Forget what a fit had reached, and put adapted(the voice as it is now) in the voice's place if there is one.
+
+        Raises VoiceError if the voice was erased, ConsentError if a consent ended.
+        """
+        with self.store.exclusive():
+            self.store.erase(voice_id + FIT_SUFFIX)
+            if adapted is None:
+                return
+            if self.store.read(voice_id + SUFFIX) is None:
+                raise VoiceError("the voice was erased meanwhile; nothing is kept of the adaptation")
+            profile = adapted(self._read(voice_id + SUFFIX))
+            self._check(profile, None)
+            self.audit.append("saved", profile.id)
+            self.store.write(voice_id + SUFFIX, pack(profile))
+
+    def _rests_on_others(self, profile: Profile) -> bool:
+        """Return whether a voice was made of others whose consents can be taken back here."""
+        there = {name.removesuffix(SUFFIX) for name in self.store.names(SUFFIX)}
+        return bool(profile.lineage) and (profile.synthetic or bool(there & {part.id for part in profile.lineage}))
 
     def revoked(self) -> frozenset[str]:
         """Return the ids of the consents that were taken back."""

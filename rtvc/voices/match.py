@@ -106,15 +106,16 @@ def rank(recording: Samples, rate_hz: int, voices: Sequence[Known], speaker: Spe
     for voice in voices:
         semitones = 12.0 * math.log2(said["f0_median_hz"] / voice.timbre.home_hz)
         low, high = FORMANT_RATIO
-        ratio = min(high, max(low, 2.0 ** octaves_between(voice.statistics, said)))
+        octaves = octaves_between(voice.statistics, said)
+        ratio = min(high, max(low, 2.0**octaves)) if math.isfinite(octaves) else 1.0
         found.append(Candidate(voice, float(embedding @ voice.embedding), semitones, ratio))
     return sorted(found, key=lambda candidate: -candidate.likeness)
 
 
 def octaves_between(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """Return by how much the other's formants lie higher, mean over those known of both; 0 where none is."""
+    """Return by how much the other's formants lie higher, mean over those known of both; NaN where none is."""
     both = [math.log2(other[name] / one[name]) for name in FORMANTS if one.get(name) and other.get(name)]
-    return float(np.mean(both)) if both else 0.0
+    return float(np.mean(both)) if both else math.nan
 
 
 class Trial:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.engine.own_voice import OwnVoice
-from rtvc.engine.params import PARAMS, TIMBRES
+from rtvc.engine.params import MINE, PARAMS, TIMBRES
 from rtvc.engine.timbres import Timbre
 
 from .consent import Consent
@@ -108,6 +108,10 @@ class Profile:
                 raise VoiceError(f"voice {self.name}: doc, licence and source are lines of at most {TEXT_MAX} letters")
         if len(self.lineage) > PARTS_MAX or not all(0.0 < part.share <= 1.0 for part in self.lineage):
             raise VoiceError(f"voice {self.name}: a blend has at most {PARTS_MAX} parts, each with a share above 0")
+        if self.synthetic and (self.consents or self.personal is not None or self.embedding is not None):
+            raise VoiceError(
+                f"voice {self.name}: it says that it is nobody's, and holds what only a person's voice has"
+            )
         if not self.consents and not self.synthetic:
             raise VoiceError(f"voice {self.name}: it is of a person and has no consent record; it cannot be kept")
 
@@ -132,7 +136,7 @@ def check_voice_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         allowed = "a-z, 0-9, - and _, up to 40 characters, beginning with a letter or digit"
         raise VoiceError(f"{name!r} cannot name a voice; use {allowed}")
-    if name in TIMBRES or name in ("dsp", "own", "silence"):
+    if name in TIMBRES or name in ("dsp", "own", "silence", "neural", MINE):
         raise VoiceError(f"voice {name!r} comes with the program; choose another name")
     return name
 

@@ -29,6 +29,7 @@ LEVEL_DBFS = -30.0
 BELOW_PEAK_DB = 40.0
 HOLD_FRAMES = 4  # a pause shorter than twice this stays
 LEAST_S = 1.0
+HEARD_MAX_S = 180.0  # of a recording: no more is needed to know a voice
 
 
 class Heard(NamedTuple):
@@ -75,7 +76,7 @@ class Speaker:
 
 def pieces(speech: Samples, rate_hz: int) -> NDArray[np.float32]:
     """Return what the encoder is given: float32[pieces, PIECE_ROWS, BANDS]. Raises VoiceError if that is none."""
-    x = without_pauses(at_rate(speech, rate_hz, RATE_HZ))
+    x = without_pauses(at_rate(speech[: round(HEARD_MAX_S * rate_hz)], rate_hz, RATE_HZ))
     if len(x) < LEAST_S * RATE_HZ:
         raise VoiceError(
             f"{len(x) / RATE_HZ:.1f} s of speech are too little to know a voice by; {LEAST_S:g} s is least"

@@ -15,7 +15,7 @@ from rtvc.audio.files import AudioFileError
 from rtvc.audio.microphone import Microphone
 from rtvc.progress import StatusLine, meter
 
-from .consent import Consent
+from .consent import USES, Consent
 from .consent_check import LENGTH_MAX_S, Recogniser, accept_consent, new_challenge
 from .enrol import Recording
 from .errors import ConsentError, VoiceError
@@ -37,6 +37,8 @@ def ask_consent(
 
     record() waits for the recording of the phrase that was just shown. Raises ConsentError after TRIES failures.
     """
+    print(f"{wanted.speaker} lets the voice be used until {wanted.expires}, to:")
+    print("".join(f"    {USES[use]}\n" for use in wanted.uses), end="")
     for tries_left in reversed(range(TRIES)):
         challenge = new_challenge(wanted.speaker, wanted.purpose)
         print(f"\n{wanted.speaker}, to agree, read this aloud:\n\n    {challenge.phrase}\n", flush=True)

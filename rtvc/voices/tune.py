@@ -8,7 +8,6 @@ comes in and the melody flattens a little. What is asked for besides is added to
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 
 from rtvc.engine.params import PARAMS, TIMBRES
@@ -28,7 +27,8 @@ def shaped(
 ) -> dict[str, float]:
     """Return sound (values of SHAPING) made softer and older, with more set in the end; within the registry's ranges.
 
-    Raises VoiceError if softness or age is not within -1..1, or more holds what does not belong to a voice.
+    Raises VoiceError if softness or age is not within -1..1, or more holds what does not belong to a voice
+    or is out of the registry's range.
     """
     for name, value in (("softness", softness), ("age", age)):
         if not -1.0 <= value <= 1.0:
@@ -42,12 +42,13 @@ def shaped(
     for name, value in (more or {}).items():
         if name not in SHAPING:
             raise VoiceError(f"{name} does not belong to a voice; choose of {', '.join(sorted(SHAPING))}")
-        values[name] = value
+        try:
+            values[name] = PARAMS[name].to_number(value)
+        except ValueError as error:
+            raise VoiceError(str(error)) from None
     found = {}
     for name, value in values.items():
         param = PARAMS[name]
-        if not math.isfinite(value):
-            raise VoiceError(f"{name} = {value}: must lie in {param.minimum:g}..{param.maximum:g}")
         within = min(param.maximum, max(param.minimum, value))
         if within != param.default:
             found[name] = within

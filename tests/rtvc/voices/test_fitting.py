@@ -157,10 +157,32 @@ def test_an_interrupted_fit_leaves_the_voice_and_goes_on(
         adapt(library, "anna", [speech], speaker, interrupt)
     after = library.find("anna")
     assert after.personal is None and np.array_equal(after.timbre, before.timbre)
-    timbre, personal = adapting._started(library, after)
-    assert np.any(personal) and not np.array_equal(timbre, before.timbre)
+    reached = adapting._reached(library, after)
+    assert reached is not None and np.any(reached[1]) and not np.array_equal(reached[0], before.timbre)
     library.erase("anna")
     assert not list(library.folder.glob(f"*{FIT_SUFFIX}"))
+
+
+def test_a_voice_that_is_erased_or_renamed_meanwhile_stays_so(
+    library: Library, speaker: Speaker, speech: tuple[Samples, int], short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapting, "WORSE_CONTENT", 1.0)
+    enrolled(library, speaker, speech)
+    monkeypatch.setattr(speaker, "embed", _likening(speaker, library.find("anna").embedding))
+    adapt(library, "anna", [speech], speaker, lambda done, _: done == 0.9 and library.rename("anna", "anne"))
+    assert library.find("anne").personal is not None
+    with pytest.raises(VoiceError, match="was erased meanwhile"):
+        adapt(library, "anne", [speech], speaker, lambda done, what: "fitting" in what and library.erase("anne"))
+    assert not list(library.folder.glob("*.voice")) and not list(library.folder.glob(f"*{FIT_SUFFIX}"))
+
+
+def test_what_others_say_is_not_fitted_to(library: Library, speaker: Speaker, speech: tuple[Samples, int]) -> None:
+    enrolled(library, speaker, speech)
+    x, rate_hz = bundled("heart")
+    mine = np.tile(speech[0], 2)[: 20 * rate_hz]
+    mixed = np.concatenate([mine, np.tile(x, 3)[: 14 * rate_hz]])
+    with pytest.raises(VoiceError, match=r"recording 1 of 1(: more than one person| is not spoken by)"):
+        adapt(library, "anna", [(mixed, rate_hz)], speaker, lambda *_: None)
 
 
 def test_what_cannot_be_adapted_is_refused(library: Library, speaker: Speaker, speech: tuple[Samples, int]) -> None:

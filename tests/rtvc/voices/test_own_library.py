@@ -230,3 +230,18 @@ def test_a_day_old_library_opens_as_it_was(library: Library) -> None:
     again.save(changed, replace=True)
     assert library.find("voice-3").doc == "changed"
     assert time.strptime(str(library.audit.entries()[0]["time"])[:19], "%Y-%m-%dT%H:%M:%S")
+
+
+def test_a_voice_that_says_it_is_nobodys_holds_nothing_of_a_person(library: Library) -> None:
+    parts = (Part("heart", 1.0),)
+    personal = np.zeros(FILM_UNITS, np.float32)
+    for fields in ({"personal": personal}, {"embedding": np.ones(EMBEDDING_UNITS, np.float32) / 16}, {}):
+        with pytest.raises(VoiceError, match="says that it is nobody's"):
+            person(lineage=parts, **({"consents": ()} if fields else {}), **fields)
+
+
+def test_a_tuned_voice_whose_origin_is_elsewhere_can_be_revoked_here(library: Library) -> None:
+    far = person("far", lineage=(Part("bob", 1.0, "0" * 32),))
+    library.save(far)
+    library.revoke("far")
+    assert "was revoked" in library.refusal(far)

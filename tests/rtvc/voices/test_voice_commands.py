@@ -234,6 +234,13 @@ def test_a_voice_is_tuned_tried_and_left_as_it_was(
     assert json.loads(say(capsys, "show", "soft", "--json"))["lineage"] == [{"name": "heart", "share": 1.0, "id": ""}]
     say(capsys, "tune", "soft", "softer", "--softness", "0.2", "--set", "pitch.semitones=-1")
     assert "said with" in say(capsys, "show", "softer")
+    assert "does not exist" in say(capsys, "tune", "heart", "x", "--try", str(tmp_path / "no.wav"), code=1)
+    (tmp_path / "me-x.png").write_bytes(b"mine")
+    assert "me-x.png" in say(capsys, "tune", "puck", "x", "--try", str(tmp_path / "me.wav"), code=1)
+    assert "you have no voice 'x'" in say(capsys, "show", "x", code=1)
+    assert "must lie in -24..24" in say(capsys, "tune", "heart", "x", "--set", "pitch.semitones=100", code=1)
+    say(capsys, "blend", "mild", "soft=1", "puck=1")
+    assert json.loads(say(capsys, "show", "mild", "--json"))["sound"]["breath.amount"] == pytest.approx(0.0775)
     assert "--age 2: must lie in -1..1" in say(capsys, "tune", "heart", "x", "--age", "2", code=1)
     assert "level.mute does not belong to a voice" in say(capsys, "tune", "heart", "x", "--set", "level.mute=1", code=1)
     assert "write --set PARAM=VALUE" in say(capsys, "tune", "heart", "x", "--set", "level", code=1)
@@ -248,8 +255,11 @@ def test_a_persons_tuned_voice_rests_on_the_same_consent(home: Path, capsys: pyt
     older = library.find("older")
     assert older.lineage == (Part("anna", 1.0, library.find("anna").id),) and not older.synthetic
     assert older.sound["pitch.semitones"] == -3.0
+    say(capsys, "tune", "older", "oldest", "--age", "1")
+    say(capsys, "erase", "older")
+    assert [voice.name for voice in library.derived_from(library.find("anna"))] == ["oldest"]
     library.revoke("anna")
-    assert "was revoked" in say(capsys, "tune", "older", "oldest", "--age", "1", code=1)
+    assert "was revoked" in say(capsys, "tune", "oldest", "x", "--age", "1", code=1)
 
 
 def test_adapting_tells_what_it_did(
