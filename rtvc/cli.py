@@ -339,9 +339,8 @@ COMMANDS = {
         "your own voices: enrol, match, adapt, tune, blend, list, export, revoke, erase (needs the extra `voices`)",
         "  rtvc voices list\n"
         "  rtvc voices enrol anna anna.wav\n"
-        "  rtvc voices match somebody.wav --source me.wav\n"
-        "  rtvc voices adapt anna anna-reads-*.wav\n"
-        "  rtvc voices tune heart soft --softness 0.6\n"
+        "  rtvc voices match somebody.wav\n"
+        "  rtvc voices adapt anna anna-reads-1.wav anna-reads-2.wav\n"
         "  rtvc voices blend mix heart=0.6 puck=0.4\n"
         "  rtvc voices check recording.wav\n"
         "  rtvc voices export mix mix.rtvcvoice\n"
