@@ -40,6 +40,7 @@ import sounddevice
 hosts = ", ".join(host["name"] for host in sounddevice.query_hostapis()) or "no host API"
 print(sounddevice.get_portaudio_version()[1].split(",")[0] + ": " + hosts)
 """
+PORTAUDIO_S = 15.0  # its first look at the devices takes up to three
 SETTLE_S = 0.5  # the first half second fills rings and may count
 
 
@@ -110,6 +111,7 @@ def try_block(block_frames: int, seconds: float) -> BlockTrial:
     import numpy as np
 
     from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
+    from rtvc.engine.flight import BLOCK_COLUMNS
     from rtvc.engine.live import LiveSession
     from rtvc.engine.params import to_vector
 
@@ -126,12 +128,15 @@ def try_block(block_frames: int, seconds: float) -> BlockTrial:
         time.sleep(SETTLE_S)
         before = session.status()
         time.sleep(seconds)
-        after = session.status()
+        after, flight = session.status(), session.read_flight()
+    # the median: the last moment alone may be that of a stall
+    ages_us = flight.blocks[:, BLOCK_COLUMNS.index("in_flight_us")] if flight else np.zeros(0)
+    in_flight_ms = 1e-3 * float(np.median(ages_us)) if len(ages_us) else after.in_flight_ms
     xruns = after.xruns - before.xruns
     lost = after.lost_capture_frames - before.lost_capture_frames + after.dropped_frames - before.dropped_frames
     stable = after.state == "running" and not xruns and not lost
     return BlockTrial(
-        block_frames, stable, xruns, round(after.in_flight_ms, 2), round(after.load, 3), round(after.block_max_ms, 2)
+        block_frames, stable, xruns, round(in_flight_ms, 2), round(after.load, 3), round(after.block_max_ms, 2)
     )
 
 
@@ -169,7 +174,14 @@ def check_portaudio() -> Check:
     """The library that reaches sound cards where no own backend does."""
     # in a process of its own: PortAudio ends the process if a JACK server it joined goes away
     command = [sys.executable, "-c", _ASK_PORTAUDIO]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PORTAUDIO_S)
+    except subprocess.TimeoutExpired:
+        found = f"no answer within {PORTAUDIO_S:g} s"
+        if sys.platform != "linux":
+            return Check("PortAudio", "fail", found, "restart the sound system")
+        left = f"rm -r /dev/shm/jack_db-{os.getuid()}"
+        return Check("PortAudio", "warn", found, f"if a JACK server has crashed: end jackd, then {left}")
     if result.returncode == 0:
         return Check("PortAudio", "ok", result.stdout.strip())
     found = (result.stderr.strip().splitlines() or ["it ended without a word"])[-1]
@@ -180,9 +192,13 @@ def check_portaudio() -> Check:
 
 def check_audio_server() -> Check:
     """The host that live sound would go through."""
+    from rtvc.audio.backend import DeviceError
     from rtvc.audio.devices import best_host
 
-    host = best_host()
+    try:
+        host = best_host()
+    except DeviceError as error:
+        return Check("Audio server", "fail", "none answers", str(error))
     if host.name == "alsa":
         return Check(
             "Audio server", "warn", host.reason, "start PipeWire or PulseAudio: sudo apt-get install pipewire-pulse"
@@ -218,8 +234,8 @@ def check_virtual_microphone() -> Check:
     from rtvc.audio.devices import best_host, list_devices
     from rtvc.audio.virtual_mic import find_cable, remove_leftovers
 
-    host = best_host().name
     try:
+        host = best_host().name
         if host in ("pulse", "pipewire"):
             gone = remove_leftovers()
             found = f"{host} makes one while rtvc live runs" + (f"; removed {', '.join(gone)}" if gone else "")

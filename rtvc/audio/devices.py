@@ -11,7 +11,7 @@ import sys
 from typing import NamedTuple
 
 from .backend import Device, DeviceError, Kind
-from .jack import JackClient, pipewire_jack_missing
+from .jack import JackClient, check_jack, pipewire_jack_missing
 from .pulse_server import PulseDevice, PulseServer
 from .virtual_mic import own_modules
 
@@ -26,7 +26,10 @@ class Host(NamedTuple):
 
 
 def best_host() -> Host:
-    """Return the host with the least latency that answers on this machine now."""
+    """Return the host with the least latency that answers on this machine now.
+
+    Raises DeviceError if what would find out hangs (see `check_jack`); PortAudio hangs then, too.
+    """
     if sys.platform != "linux":
         native = _NATIVE.get(sys.platform, "alsa")
         return Host(native, f"{native} is this platform's own audio system")
@@ -41,6 +44,7 @@ def best_host() -> Host:
         if missing := pipewire_jack_missing():
             return Host("pulse", f"the sound server is {name}, but {missing}: its Pulse side adds more latency")
         return Host("pipewire", f"the sound server is {name}: its JACK library adds one block")
+    check_jack()
     try:
         with JackClient("jack"):
             return Host("jack", f"a JACK server answers ({silent})")

@@ -17,6 +17,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 
@@ -34,6 +35,16 @@ _PIPEWIRE_LIBRARIES = (
     "/usr/lib/libjack.so.0",  # distributions where PipeWire's library is the only one
 )
 _MAX_INPUTS = 8
+
+ASK_S = 10.0
+_ASK = """
+import ctypes
+library = ctypes.CDLL("libjack.so.0")
+library.jack_client_open.restype = ctypes.c_void_p
+client = library.jack_client_open(b"rtvc-ask", 1, None)
+if client:
+    library.jack_client_close(ctypes.c_void_p(client))
+"""
 
 _library: C.CDLL | None = None
 _library_host = ""
@@ -86,6 +97,20 @@ def pipewire_jack_missing() -> str | None:
     except DeviceError as error:
         return str(error)
     return None
+
+
+def check_jack() -> None:
+    """Raise DeviceError if JACK's library hangs: it waits for ever for what a crashed server left half made.
+
+    It is asked in a process of its own, which can be ended; no server or no library is no fault.
+    """
+    try:
+        subprocess.run([sys.executable, "-I", "-S", "-c", _ASK], capture_output=True, check=False, timeout=ASK_S)
+    except subprocess.TimeoutExpired:
+        raise DeviceError(
+            f"JACK's library gave no answer within {ASK_S:g} s: it waits for what a crashed server left; end jackd, "
+            f"then rm -r /dev/shm/jack_db-{os.getuid()}"
+        ) from None
 
 
 class JackClient:

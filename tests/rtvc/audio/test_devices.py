@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from rtvc import doctor
+from rtvc.audio import jack
 from rtvc.audio.backend import Device, DeviceError
 from rtvc.audio.devices import best_host, choose, list_devices
 from rtvc.audio.virtual_mic import VirtualMicrophone
@@ -104,3 +106,22 @@ def test_our_own_microphone_is_not_offered_to_us(sound_server: rig.Server, insid
 def test_alsa_devices_come_from_portaudio(pulseaudio: rig.Server) -> None:
     ask = "from rtvc.audio.devices import list_devices; print([device.id for device in list_devices('alsa')])"
     assert "'alsa:fake_mic'" in pulseaudio.run(sys.executable, "-c", ask)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no JACK is asked")
+def test_a_jack_library_that_hangs_is_told_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jack, "_ASK", "import time; time.sleep(60)")
+    monkeypatch.setattr(jack, "ASK_S", 0.3)
+    monkeypatch.setenv("PULSE_SERVER", "unix:/nowhere")
+    with pytest.raises(DeviceError, match=r"waits for what a crashed server left; .* rm -r /dev/shm/jack_db-"):
+        list_devices()
+    server = doctor.check_audio_server()
+    assert server.state == "fail" and "crashed server" in server.advice
+    assert doctor.check_virtual_microphone().state == "warn"
+
+
+def test_a_portaudio_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_ASK_PORTAUDIO", "import time; time.sleep(60)")
+    monkeypatch.setattr(doctor, "PORTAUDIO_S", 0.3)
+    found = doctor.check_portaudio()
+    assert found.state in ("warn", "fail") and found.found == "no answer within 0.3 s"
