@@ -28,7 +28,7 @@ demo: system-run $(VENV)/.run
 
 # two at a time, for half of the tests mostly wait for sound; those of one file stay together
 test: system-test lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

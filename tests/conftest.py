@@ -10,6 +10,26 @@ import pytest
 
 from tests import rig
 
+_JACK = (
+    "test_jack.py",
+    "test_virtual_mic.py",
+    "test_devices.py",
+    "test_midi_port.py",
+    "test_portaudio.py",
+    "test_doctor.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run beside each other (pytest -n N --dist loadgroup), keep those of one file together.
+
+    All that start, kill or ask a jackd are one group: every JACK program of a user shares one database in /dev/shm, and
+    one that is killed while it opens it leaves the others waiting for ever.
+    """
+    for item in items:
+        name = item.path.name
+        item.add_marker(pytest.mark.xdist_group("jack" if name in _JACK else str(item.path)))
+
 
 def _linux_only() -> None:
     if sys.platform != "linux":

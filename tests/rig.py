@@ -351,10 +351,21 @@ def _jack_server_name() -> Iterator[str]:
     raise RuntimeError("four jackd tests are running already")
 
 
+def _forget_crashed_jackd() -> None:
+    """Remove the database that killed JACK programs may have left half made, unless a jackd is using it."""
+    running = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            running.append(path.read_text().strip())
+    if "jackd" not in running:
+        shutil.rmtree(f"/dev/shm/jack_db-{os.getuid()}", ignore_errors=True)
+
+
 @contextlib.contextmanager
 def jackd(period_frames: int = 256) -> Iterator[Server]:
     """Run a private jackd on its dummy driver (48 kHz, one port each way)."""
     require("jackd", "jack_wait")
+    _forget_crashed_jackd()
     with _jack_server_name() as name, _server("jackd") as server:
         server.env["JACK_DEFAULT_SERVER"] = name
         dummy = ["-d", "dummy", "-r", str(RATE_HZ), "-p", str(period_frames), "-C", "1", "-P", "1"]
