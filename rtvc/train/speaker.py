@@ -122,9 +122,9 @@ class SpeakerTrainee:
                 x = degrade(x, [], np.random.default_rng((self._plan.seed, *key))).astype(np.float32)
             with torch.no_grad():
                 try:
-                    rows = torch.from_numpy(pieces(x, RATE_HZ))
+                    rows = torch.tensor(pieces(x, RATE_HZ))
                 except VoiceError:  # too little speech is left
-                    rows = torch.from_numpy(pieces(self._data.sound(item), RATE_HZ))
+                    rows = torch.tensor(pieces(self._data.sound(item), RATE_HZ))
                 self._kept[key] = self._network.heard(rows)[1].mean(0)
         return self._kept[key]
 
@@ -153,7 +153,7 @@ def calibrate(network: SpeakerEncoder, data: TrainingSet, seed: int = 0) -> tupl
         cut, end = round(QUERY_S * RATE_HZ), round((QUERY_S + ENROLLED_S) * RATE_HZ)
         with torch.no_grad():
             for part, into in ((x[:cut], queries), (x[cut:end], enrolled)):
-                into.append(network(torch.from_numpy(pieces(part, RATE_HZ)))[0].numpy())
+                into.append(network(torch.tensor(pieces(part, RATE_HZ)))[0].cpu().numpy())
         if len(queries) == PAIRED_MAX:
             break
     if len(queries) < 2:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from rtvc.audio.files import AudioFileError
 from rtvc.train import TrainingError
-from rtvc.train.commands import LAYOUTS as NAMES
 from rtvc.train.corpora import LAYOUTS, Clip, SoundFiles, find_layout, read_corpus, read_tsv, resampled
+from rtvc.train.set_commands import LAYOUTS as NAMES
 
 
 def tone(seconds: float, rate_hz: int, hz: float = 300.0) -> NDArray[np.float32]:

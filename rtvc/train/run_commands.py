@@ -1,0 +1,141 @@
+"""`rtvc train encoder`, `generator` and `speaker`: runs of training, each in a folder of its own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from . import TrainingError
+
+
+def _computing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (0)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the computation (1)")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
+
+
+def _compute(args: argparse.Namespace) -> None:
+    import torch
+
+    torch.set_num_threads(args.threads)
+    try:
+        torch.empty(1, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"--device {args.device}: cannot be used here: {str(error).splitlines()[0]}") from error
+    torch.set_default_device(args.device)
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("set", type=Path, metavar="SET", help="folder of the training set")
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder of checkpoint, log and curves")
+    parser.add_argument("--steps", type=int, metavar="N", help="of the whole run; the learning rate ends with it")
+    parser.add_argument("--batch", type=int, metavar="N", help="sequences a step")
+    _computing(parser)
+
+
+def _precision_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--full-precision", action="store_true", help="compute in 32 bits, not in bfloat16")
+
+
+def encoder_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `rtvc train encoder` to parser."""
+    _run_arguments(parser)
+    _precision_argument(parser)
+    parser.add_argument("--init", type=Path, metavar="FILE", help="Whisper tiny's model.bin, or a checkpoint (.pt)")
+    parser.add_argument("--noise", type=Path, metavar="FOLDER", help="sounds to put under the speech")
+    parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="of a sequence (5)")
+    parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rates (1)")
+
+
+def encoder(args: argparse.Namespace) -> int:
+    """Do `rtvc train encoder`; return the exit code. Raises TrainingError."""
+    import dataclasses
+
+    from .encoder import EncoderPlan, train_encoder
+
+    _compute(args)
+    plan = EncoderPlan()
+    plan = dataclasses.replace(
+        plan,
+        schedule=dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps),
+        batch=args.batch or plan.batch,
+        seconds=args.seconds,
+        encoder_rate=plan.encoder_rate * args.rate,
+        head_rate=plan.head_rate * args.rate,
+        half_precision=not args.full_precision,
+        seed=args.seed,
+    )
+    return _trained(args.run_folder, train_encoder(args.set, args.run_folder, plan, args.init, args.noise))
+
+
+def generator_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `rtvc train generator` to parser."""
+    parser.add_argument(
+        "stage",
+        choices=("distil", "voices"),
+        help="distil: one voice, from the teacher; voices: all of them, on sound, against discriminators",
+    )
+    _run_arguments(parser)
+    _precision_argument(parser)
+    parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint to begin with; voices needs that of distil",
+    )
+    parser.add_argument("--encoder", type=Path, metavar="FILE", help="with what this checkpoint hears")
+    parser.add_argument("--kokoro-voices", type=Path, metavar="FOLDER", help="for the timbre of the home voice")
+    parser.add_argument("--home", default="af_heart", metavar="NAME", help="voice of the teacher (af_heart)")
+    parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rate (1)")
+
+
+def generator(args: argparse.Namespace) -> int:
+    """Do `rtvc train generator`; return the exit code. Raises TrainingError."""
+    import dataclasses
+
+    from .adversarial import VoicesPlan, train_voices
+    from .generator import DistilPlan, distil
+    from .timbres import Timbres
+
+    _compute(args)
+    plan: DistilPlan | VoicesPlan = DistilPlan() if args.stage == "distil" else VoicesPlan()
+    plan = dataclasses.replace(
+        plan,
+        schedule=dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps),
+        batch=args.batch or plan.batch,
+        rate=plan.rate * args.rate,
+        half_precision=not args.full_precision,
+        seed=args.seed,
+    )
+    if isinstance(plan, DistilPlan):
+        return _trained(args.run_folder, distil(args.set, args.run_folder, plan, args.init, encoder=args.encoder))
+    if args.init is None or args.kokoro_voices is None:
+        raise TrainingError(f"rtvc train generator {args.stage}: --init and --kokoro-voices are needed")
+    home = Timbres(args.kokoro_voices).voice(args.home)
+    return _trained(args.run_folder, train_voices(args.set, args.run_folder, plan, args.init, home, args.encoder))
+
+
+def _trained(folder: Path, means: dict[str, float]) -> int:
+    print(f"{folder / 'last.pt'}: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
+    return 0
+
+
+def speaker_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `rtvc train speaker` to parser."""
+    _run_arguments(parser)
+    parser.add_argument(
+        "--init", type=Path, required=True, metavar="FILE", help="Resemblyzer's pretrained.pt, or a checkpoint of ours"
+    )
+
+
+def speaker(args: argparse.Namespace) -> int:
+    """Do `rtvc train speaker`; return the exit code. Raises TrainingError."""
+    import dataclasses
+
+    from .speaker import SpeakerPlan, train_speaker
+
+    _compute(args)
+    plan = SpeakerPlan(seed=args.seed)
+    schedule = dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps)
+    plan = dataclasses.replace(plan, schedule=schedule, batch=args.batch or plan.batch)
+    return _trained(args.run_folder, train_speaker(args.set, args.run_folder, plan, args.init))
