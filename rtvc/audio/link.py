@@ -64,6 +64,19 @@ def link_memory() -> NDArray[np.int64]:
     return np.zeros(LINK_INT64, np.int64)
 
 
+def rates_hz(link: NDArray[np.int64]) -> tuple[int, int]:
+    """Return the rates of the capture and the playback device."""
+    return int(link[CAPTURE_RATE_HZ]), int(link[PLAYBACK_RATE_HZ])
+
+
+def forget_sound(link: NDArray[np.int64]) -> None:
+    """Empty the playback ring and both clocks of a link that nobody else is at: what waited there is too old."""
+    counters = link[PLAYBACK_RING : PLAYBACK_RING + 16]
+    ring_skip(counters, ring_fill(counters))
+    link[PLAYBACK_STATE] = 0
+    link[CAPTURE : CAPTURE + 16] = 0
+
+
 @njit(cache=True, nogil=True)
 def capture_data(link: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the capture ring's samples, float32[CAPACITY], as a view."""

@@ -15,6 +15,7 @@ As a state is never older than the ring minus STATE_EVERY_S, at least RECORDED_S
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,6 +62,14 @@ _STATES_AT = _BLOCKS_AT + BLOCK_ROWS * len(BLOCK_COLUMNS)
 _STATE_INT64 = 4 + STATE_BYTES // 8  # frame, bytes of the table, bytes of the arrays, unused
 FLIGHT_INT64 = _STATES_AT + STATES * _STATE_INT64
 FLIGHT_BYTES = FLIGHT_INT64 * 8
+
+
+def has_room() -> bool:
+    """Return whether shared memory has room for the recorder; where none can be told, it has."""
+    try:
+        return shutil.disk_usage("/dev/shm").free > FLIGHT_BYTES * 3 // 2
+    except OSError:
+        return True
 
 
 @njit(cache=True, nogil=True)

@@ -8,22 +8,16 @@ or stopped control process never disturbs the sound.
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
-from multiprocessing.shared_memory import SharedMemory
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.audio import link as fields
 from rtvc.audio.backend import Lost, ServerError, Streams
-from rtvc.kernels.ring import ring_fill, ring_skip
-from rtvc.provenance.payload import TOOL_LIVE
 
 from . import worker
 from .build import DEFAULT_POINT, wants_neural
@@ -40,13 +34,14 @@ from .faults import (
     SleepWatch,
 )
 from .feedback import FeedbackWatch
-from .flight import FLIGHT_BYTES, FLIGHT_INT64, Flight, read_flight
-from .marking import mark_for
+from .flight import FLIGHT_BYTES, FLIGHT_INT64, Flight, has_room, read_flight
 from .network import CPU
-from .own_voice import SLOT_BYTES, SLOT_INT64, OwnVoice, pack_slot, without_own
+from .own_slot import OwnSlot
+from .own_voice import SLOT_BYTES, SLOT_INT64, OwnVoice, without_own
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
 from .params import INDEX, VOICES
 from .process import engine_context, start_engine
+from .shared_block import SharedBlock
 from .status import LiveStatus, engine_status
 from .taps import TAPS_BYTES, TAPS_INT64, taps_pop
 from .worker import WorkerSettings
@@ -60,26 +55,6 @@ TWO_CLOCKS_MARGIN_S = 0.004
 _VOICE, _OWN = INDEX["voice.name"], VOICES.index("own")
 
 OpenStreams = Callable[[NDArray[np.int64]], Streams]
-
-
-@dataclass
-class _Shared:
-    """One shared memory block and its NumPy view."""
-
-    memory: SharedMemory
-    view: NDArray[Any] = field(repr=False)
-
-    @classmethod
-    def make(cls, size: int, shape: int, dtype: type) -> _Shared:
-        memory = SharedMemory(create=True, size=size)
-        view: NDArray[Any] = np.ndarray((shape,), dtype, memory.buf)
-        view[:] = 0
-        return cls(memory, view)
-
-    def free(self) -> None:
-        del self.view
-        self.memory.close()
-        self.memory.unlink()
 
 
 class LiveSession:
@@ -109,18 +84,16 @@ class LiveSession:
         self._max_age_s = None if max_age_ms is None else 1e-3 * max_age_ms
         self._open_streams = open_streams
         self._values = values.copy()
-        self._own, self._filling, self._asked_mark = own, int(own is not None), watermark
-        self._mark: int | None = None  # what the slot says
+        self._own = OwnSlot(own, watermark)
         self._context = engine_context()
-        self._shared: list[_Shared] = []
-        self._flight: _Shared | None = None
+        self._shared: list[SharedBlock] = []
+        self._flight: SharedBlock | None = None
         self._streams: Streams | None = None
         self._process: BaseProcess | None = None
         self._engine_watch: EngineWatch | None = None
         self._faults = FaultLog()
         self._crashes = NetworkCrashes()
-        self._watch: threading.Thread | None = None
-        self._ears: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._transport = threading.RLock()  # of start and stop, which may be called from different threads
         self._stopping = threading.Event()
         self._reopen = threading.Event()
@@ -152,12 +125,12 @@ class LiveSession:
                     self._params = self._share(PARAM_BYTES, PARAM_INT64, np.int64)
                     self._stats = self._share(worker.STATS * 8, worker.STATS, np.float64)
                     self._taps = self._share(TAPS_BYTES, TAPS_INT64, np.int64)
-                    recorded = self._has_recorder and _has_room()
+                    recorded = self._has_recorder and has_room()
                     self._flight = self._share(FLIGHT_BYTES, FLIGHT_INT64, np.int64) if recorded else None
                     self._state, self._message = "starting", ""
                     self._delay, self._feedback = DelayMeter(), FeedbackWatch()
                     self._slot = self._share(SLOT_BYTES, SLOT_INT64, np.int64)
-                    self._fill_slot()
+                    self._own.open(self._slot.view, self._values)
                     write_params(self._params.view, self._values)
                 self._streams = self._open_streams(self._link.view)
                 self._start_engine()
@@ -167,28 +140,25 @@ class LiveSession:
                 self.stop()
                 raise
             self._state = "running"
-            self._watch = threading.Thread(target=self._watch_over, name="live-watch", daemon=True)
-            self._watch.start()
+            self._threads.append(threading.Thread(target=self._watch_over, name="live-watch", daemon=True))
             if self._flight:
-                ears = (self._flight.view,)
-                self._ears = threading.Thread(target=self._listen, args=ears, name="live-ears", daemon=True)
-                self._ears.start()
+                heard = (self._flight.view,)
+                self._threads.append(threading.Thread(target=self._listen, args=heard, name="live-ears", daemon=True))
+            for thread in self._threads:
+                thread.start()
 
     def stop(self) -> None:
         """Stop sound and engine and give devices and memory back. May be called twice."""
         self._stopping.set()
         with self._transport:  # a start under way gives up first
-            if self._watch:
-                self._watch.join()
-                self._watch = None
-            if self._ears:
-                self._ears.join()
-                self._ears = None
+            for thread in self._threads:
+                thread.join()
+            self._threads.clear()
             self._close_streams()
             self._stop_engine(2.0)
             with self._lock:
+                self._own.close()
                 for shared in self._shared:
-                    shared.view[:] = 0  # the slot's voice with it
                     shared.free()
                 self._shared.clear()
                 self._state = "stopped"
@@ -200,41 +170,26 @@ class LiveSession:
         """
         with self._lock:
             self._values = values.copy()
-            self._update_mark()
+            self._own.update_mark(self._values)
             return int(write_params(self._params.view, self._values)) if self._shared else 0
 
     @property
     def own(self) -> OwnVoice | None:
         """The voice of the user's own that voice.timbre = mine means."""
-        return self._own
+        return self._own.voice
 
     def set_own(self, own: OwnVoice | None) -> None:
         """Let voice.timbre = mine mean another voice, None: nobody; where it sounds, the engine glides there.
 
         Raises ValueError for a voice that has no room in the slot; then all stays as it is.
         """
-        pack_slot(0, own, None)
         with self._lock:
-            self._own, self._filling = own, self._filling + 1
-            if self._shared:
-                self._fill_slot()
+            self._own.put(own, self._values)
 
     def withdraw_own(self, instead: str) -> None:
         """Speak as a built-in voice wherever the user's own one speaks, and empty the slot."""
         self.set(without_own(self._values, instead, self.own))
         self.set_own(None)
-
-    def _fill_slot(self) -> None:
-        """Write the slot anew; the caller holds the lock."""
-        payload = mark_for(TOOL_LIVE, self._values, self._own, self._asked_mark)
-        self._mark = payload.number if payload else None
-        write_params(self._slot.view, pack_slot(self._filling, self._own, self._mark))
-
-    def _update_mark(self) -> None:
-        """Write the slot anew if the watermark has to say something else; the caller holds the lock."""
-        payload = mark_for(TOOL_LIVE, self._values, self._own, self._asked_mark)
-        if self._shared and self._mark != (payload.number if payload else None):
-            self._fill_slot()
 
     def applied(self) -> tuple[int, int] | None:
         """Return the newest revision that the engine took over and its sample clock then, None if nothing runs."""
@@ -337,8 +292,8 @@ class LiveSession:
             self._process.join()
             self._process = self._engine_watch = None
 
-    def _share(self, size: int, shape: int, dtype: type) -> _Shared:
-        self._shared.append(_Shared.make(size, shape, dtype))
+    def _share(self, size: int, shape: int, dtype: type) -> SharedBlock:
+        self._shared.append(SharedBlock.make(size, shape, dtype))
         return self._shared[-1]
 
     def _close_streams(self) -> None:
@@ -381,7 +336,7 @@ class LiveSession:
                         self._message = self._crashes.told
                     self._faults.over()
                     with self._lock:
-                        self._update_mark()  # the hour goes on
+                        self._own.update_mark(self._values)  # the hour goes on
         except BaseException as error:
             self._state, self._message = "failed", f"nobody watches over the session any more: {error}"
             raise
@@ -421,14 +376,14 @@ class LiveSession:
     def _replace_streams(self, reason: str) -> None:
         """Close what was lost, try to open it again, and give the engine a fresh start on the new clocks."""
         self._state, self._message = "waiting for devices", str(reason)
-        rates = self._rates()
+        rates = fields.rates_hz(self._link.view)
         self._close_streams()
         try:
             streams = self._open_streams(self._link.view)
             with self._lock:
                 self._streams = streams
             self._stop_engine(1.0)
-            self._forget_sound()
+            fields.forget_sound(self._link.view)
             self._start_engine()
             self._await_engine()
             self._streams.start()
@@ -440,26 +395,6 @@ class LiveSession:
             self._stopping.wait(REOPEN_S)
             return
         self._reopens += 1
-        told = isinstance(reason, Lost) and reason.fault == RATE_CHANGED
-        if rates != self._rates() and not told:
-            self._faults.add(RATE_CHANGED, "the devices came back with rates of {} and {} Hz".format(*self._rates()))
-
-    def _rates(self) -> tuple[int, int]:
-        link = self._link.view
-        return int(link[fields.CAPTURE_RATE_HZ]), int(link[fields.PLAYBACK_RATE_HZ])
-
-    def _forget_sound(self) -> None:
-        """Empty the playback ring and both clocks, while nobody else is at the link: what waited there is too old."""
-        link = self._link.view
-        counters = link[fields.PLAYBACK_RING : fields.PLAYBACK_RING + 16]
-        ring_skip(counters, ring_fill(counters))
-        link[fields.PLAYBACK_STATE] = 0
-        link[fields.CAPTURE : fields.CAPTURE + 16] = 0
-
-
-def _has_room() -> bool:
-    """Return whether shared memory has room for the flight recorder; where none can be told, it has."""
-    try:
-        return shutil.disk_usage("/dev/shm").free > FLIGHT_BYTES * 3 // 2
-    except OSError:
-        return True
+        now = fields.rates_hz(self._link.view)
+        if rates != now and not (isinstance(reason, Lost) and reason.fault == RATE_CHANGED):
+            self._faults.add(RATE_CHANGED, "the devices came back with rates of {} and {} Hz".format(*now))

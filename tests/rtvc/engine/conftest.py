@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvc.engine import live
+from rtvc.engine import shared_block
 
 
 @pytest.fixture
@@ -21,6 +21,6 @@ def blocks_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             super().__init__(name, create, size)
             names.append(self.name)
 
-    monkeypatch.setattr(live, "SharedMemory", Recorded)
+    monkeypatch.setattr(shared_block, "SharedMemory", Recorded)
     yield names
     assert not [name for name in names if Path("/dev/shm", name).exists()]

@@ -107,7 +107,7 @@ def test_the_mark_follows_who_speaks_and_what_was_asked() -> None:
     def says(values: dict[str, object], watermark: bool | None = None) -> int | None:
         session = LiveSession(Studio(source=speech(20.0)), to_vector(values), "fast", own=ANNA, watermark=watermark)  # type: ignore[arg-type]
         with session:
-            return None if session._mark is None else session._mark >> 17 & 0xFFF
+            return None if session._own.mark is None else session._own.mark >> 17 & 0xFFF
 
     assert says({}) is None
     assert says({}, True) == 0
