@@ -93,9 +93,11 @@ def adapt(
 ) -> Adapted:
     """Fit the voice `name` to recordings (samples float32[n] mono, rate in Hz) of its speaker.
 
-    told(share done, what) hears of the progress. Raises VoiceError if the voice is a blend, the recordings are too
-    short or are not its speaker's, TrainingError if PyTorch is missing. KeyboardInterrupt leaves the voice as it was.
+    told(share done, what) hears of the progress. Raises VoiceError if PyTorch or onnx is missing, the voice is a blend,
+    or the recordings are too short or not its speaker's. KeyboardInterrupt and SystemExit leave the voice as it was
+    and keep what the fit has reached, for the next one.
     """
+    _check_packages()
     profile = library.find(name)
     if refusal := library.refusal(profile):
         raise ConsentError(refusal)
@@ -129,9 +131,7 @@ def adapt(
         told(0.9, "judging")
         before, after = _judged(profile, fitted, [*held_out, *rest], speaker)
         kept = after.likeness > before.likeness and after.content >= before.content - WORSE_CONTENT
-    except KeyboardInterrupt:
-        raise  # what was reached lies sealed
-    except BaseException:
+    except Exception:  # an interrupt is none: what was reached stays, sealed
         library.end_fit(profile.id, None)
         raise
 
@@ -140,6 +140,14 @@ def adapt(
 
     library.end_fit(profile.id, adapted if kept else None)
     return Adapted(before, after, first, fitted.distance, like_s, kept)
+
+
+def _check_packages() -> None:
+    try:
+        import onnx  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise VoiceError(f"adapting a voice needs PyTorch and onnx; pip install 'rtvc[train]' ({error})") from None
 
 
 def _judged(
@@ -175,12 +183,9 @@ def _fitted(
     told: Callable[[float, str], None],
 ) -> tuple[Fitted, float]:
     """Return the voice fitted to the rest, and the distance to the held-out pieces at the start."""
-    try:
-        from rtvc.train.shipped import shipped_generator
+    from rtvc.train.shipped import shipped_generator
 
-        from .fitting import Fit, FitPlan, Pair
-    except ImportError as error:
-        raise VoiceError(f"adapting a voice needs PyTorch; pip install 'rtvc[train]' ({error})") from None
+    from .fitting import Fit, FitPlan, Pair
 
     listener, count = Listener(Network("clear")), len(rest) + len(held_out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -143,22 +144,32 @@ def _likening(speaker: Speaker, embedding: np.ndarray):  # type: ignore[no-untyp
     return embed
 
 
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit(143)])
 def test_an_interrupted_fit_leaves_the_voice_and_goes_on(
-    library: Library, speaker: Speaker, speech: tuple[Samples, int], short: None
+    library: Library,
+    speaker: Speaker,
+    speech: tuple[Samples, int],
+    short: None,
+    ending: BaseException,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     enrolled(library, speaker, speech)
     before = library.find("anna")
 
     def interrupt(done: float, what: str) -> None:
         if done > 0.6:
-            raise KeyboardInterrupt
+            raise ending
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
         adapt(library, "anna", [speech], speaker, interrupt)
     after = library.find("anna")
     assert after.personal is None and np.array_equal(after.timbre, before.timbre)
     reached = adapting._reached(library, after)
     assert reached is not None and np.any(reached[1]) and not np.array_equal(reached[0], before.timbre)
+    with monkeypatch.context() as without, pytest.raises(VoiceError, match="adapting a voice needs PyTorch and onnx"):
+        without.setitem(sys.modules, "torch", None)
+        adapt(library, "anna", [speech], speaker, lambda *_: None)
+    assert adapting._reached(library, after) is not None
     library.erase("anna")
     assert not list(library.folder.glob(f"*{FIT_SUFFIX}"))
 
