@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rtvc.audio.files import AudioReader, check_target
@@ -45,8 +46,13 @@ def run_match(args: argparse.Namespace, library: Library | None) -> int:
     speaker = Speaker()
     profiles = [] if library is None else [p for p in library.profiles()[0] if not library.refusal(p, "live")]
     x, rate_hz = read_recording(args.file)
-    candidates = rank(x, rate_hz, known_voices(speaker, profiles), speaker)
-    trial = None if args.source is None else Trial(*read_recording(args.source), speaker, recogniser())
+    with _named(args.file):
+        candidates = rank(x, rate_hz, known_voices(speaker, profiles), speaker)
+    trial = None
+    if args.source is not None:
+        own, own_rate_hz = read_recording(args.source)
+        with _named(args.source):
+            trial = Trial(own, own_rate_hz, speaker, recogniser())
     shown = candidates[: args.limit]
     suited: list[Suited | None] = []
     with StatusLine() as line:
@@ -68,6 +74,15 @@ def run_match(args: argparse.Namespace, library: Library | None) -> int:
     return 1
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let a VoiceError say which recording it is about."""
+    try:
+        yield
+    except VoiceError as error:
+        raise VoiceError(f"{path}: {error}") from None
+
+
 def _may_be_mixed(library: Library | None, name: str) -> bool:
     return library is not None and not library.refusal(library.find(name), "blend")
 
@@ -78,13 +93,15 @@ def _approach(x: Samples, rate_hz: int, candidates: list[Candidate], trial: Tria
     def told(tried: Round) -> None:
         print(f"  {tried.likeness:5.2f} {'better' if tried.kept else '      '} {tried.what}", flush=True)
 
-    _, likeness = approach(x, rate_hz, candidates, trial, speaker, told)
+    likeness = approach(x, rate_hz, candidates, trial, speaker, told)
     print(f"likest: {likeness:.2f}")
 
 
 def _facts(candidate: Candidate, suited: Suited | None) -> dict[str, object]:
     facts: dict[str, object] = {"voice": candidate.voice.name, "likeness": round(candidate.likeness, 4)}
     facts |= {"semitones": round(candidate.semitones, 2), "formant_ratio": round(candidate.formant_ratio, 3)}
+    if candidate.voice.sound:
+        facts["sound"] = dict(candidate.voice.sound)
     for name, value in () if suited is None else vars(suited).items():
         facts[name] = None if math.isnan(value) else round(value, 4)
     return facts
@@ -95,6 +112,9 @@ def _table(shown: list[Candidate], suited: list[Suited | None]) -> list[str]:
     for candidate, found in zip(shown, suited, strict=True):
         pitch, formants = f"{candidate.semitones:+.1f} semitones", f"{candidate.formant_ratio:.2f} x"
         lines.append(f"{candidate.voice.name:<20} {candidate.likeness:8.2f} {pitch:>15} {formants:>10}")
+        if sound := candidate.voice.sound:
+            values = ", ".join(f"{param} {number:.3g}" for param, number in sorted(sound.items()))
+            lines.append(f"    all without what it is said with: {values}; --pitch and --formant replace its own")
         if found is not None:
             said = [f"likeness {found.likeness:.2f}"]
             if not math.isnan(found.f0_overlap):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -40,17 +40,24 @@ ROUNDS, NEAREST, SHRINK = 12, 3, 0.8
 
 @dataclass(frozen=True)
 class Known:
-    """A voice that can be spoken as, and what is known of its sound."""
+    """A voice that can be spoken as, and what is known of its sound.
+
+    sound: values of the registry that it is said with (see `tune`); embedding and statistics are without them.
+    """
 
     name: str
     timbre: Timbre
     embedding: NDArray[np.float32]
     statistics: Mapping[str, float]
+    sound: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One voice beside a recording. semitones and formant_ratio take the voice to the recording."""
+    """One voice beside a recording. semitones and formant_ratio take the voice to the recording.
+
+    They are what --pitch and --formant have to be, in the place of what a tuned voice is said with.
+    """
 
     voice: Known
     likeness: float
@@ -85,7 +92,7 @@ def known_voices(speaker: Speaker, profiles: Sequence[Profile]) -> list[Known]:
                 continue
             mean = np.sum([share * part for share, part in parts if part is not None], axis=0)
             embedding = (mean / np.linalg.norm(mean)).astype(np.float32)
-        found.append(Known(profile.name, timbre_of(profile), embedding, profile.statistics))
+        found.append(Known(profile.name, timbre_of(profile), embedding, profile.statistics, profile.sound))
     return found
 
 
@@ -168,28 +175,26 @@ def approach(
     trial: Trial,
     speaker: Speaker,
     told: Callable[[Round], None],
-    rounds: int = ROUNDS,
-    seed: int = 0,
-) -> tuple[Timbre, float]:
+) -> float:
     """Look for a timbre between and around the known ones with which the self-test sounds most like the recording.
 
     Extract (the speaker encoder's own guess), match (say the self-test, compare), adjust, match again. An adjustment
     mixes in one of the likest voices or moves along a direction in which known voices differ; what helped is kept, and
-    steps shrink when nothing does. Return the best timbre and its likeness; told hears of every round.
+    steps shrink when nothing does. Return the likeness of the best one; told hears of every round.
     """
     heard = speaker.hear(recording, rate_hz)
     home_hz = speech_statistics(recording, rate_hz)["f0_median_hz"]
     known = np.array([candidate.voice.timbre.vector for candidate in candidates])
     directions = np.linalg.svd(known - known.mean(axis=0), full_matrices=False)[2][: len(known) - 1]
     spread = float(np.linalg.norm(known - known.mean(axis=0), axis=1).mean())
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     target, best, most, step = heard.embedding, heard.timbre, -1.0, 0.5
 
     def matched(vector: NDArray[np.float32]) -> float:
         y = trial.sound(Timbre(vector, home_hz))
         return float(speaker.embed(y, ENGINE_RATE_HZ) @ target)
 
-    for k in range(rounds):
+    for k in range(ROUNDS):
         if k == 0:
             what, vector = "extracted", heard.timbre
         elif k <= NEAREST:
@@ -205,4 +210,4 @@ def approach(
             best, most = vector.astype(np.float32), likeness
         else:
             step *= SHRINK
-    return Timbre(best, home_hz), most
+    return most

@@ -79,7 +79,7 @@ def pieces(speech: Samples, rate_hz: int) -> NDArray[np.float32]:
     x = without_pauses(at_rate(speech[: round(HEARD_MAX_S * rate_hz)], rate_hz, RATE_HZ))
     if len(x) < LEAST_S * RATE_HZ:
         raise VoiceError(
-            f"{len(x) / RATE_HZ:.1f} s of speech are too little to know a voice by; {LEAST_S:g} s is least"
+            f"{len(x) / RATE_HZ:.1f} s of speech are too little to know a voice by; record {LEAST_S:g} s or more"
         )
     rows = mel(x)
     if len(rows) < PIECE_ROWS:

@@ -203,6 +203,52 @@ def test_a_recording_is_matched(home: Path, capsys: pytest.CaptureFixture[str]) 
     assert "--limit 0: must be 1 or more" in say(capsys, "match", str(bundled("puck")), "--limit", "0", code=1)
 
 
+def breath(n: int) -> np.ndarray:
+    """Return 16 kHz noise that comes and goes as whispered syllables do."""
+    return (0.1 * np.random.default_rng(0).normal(size=n) * (np.arange(n) // 2400 % 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (np.zeros(80_000, np.float32), "0.0 s of speech are too little to know a voice by; record 1 s or more"),
+        (breath(80_000), "only 0.0 s of the speech are voiced, 1 s must be; speak, do not whisper"),
+        (np.full(1, 0.3, np.float32), "0.0 s of speech are too little to know a voice by; record 1 s or more"),
+        (np.zeros(0, np.float32), "holds 0 frames of sound; record or copy it again"),
+        (np.full(80_000, np.nan, np.float32), "80000 samples are no numbers (NaN, infinite); record or save it again"),
+    ],
+    ids=["silence", "whisper", "one sample", "nothing", "nan"],
+)
+def test_a_recording_without_voice_is_told_by_its_name(
+    samples: np.ndarray,
+    said: str,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "odd.wav"
+    soundfile.write(path, samples, 16_000, "FLOAT")
+    monkeypatch.setattr(adapting_commands, "known_voices", lambda *_: [])
+    assert f"{path}: {said}" in say(capsys, "match", str(path), code=1)
+    monkeypatch.setattr(adapting_commands, "recogniser", lambda: None)
+    text = say(capsys, "match", str(bundled("puck")), "--source", str(path), code=1)
+    assert text.startswith(f"rtvc: {path}: ") and "; " in text and text.count("\n") == 1
+
+
+def test_a_match_with_a_tuned_voice_says_what_it_is_said_with(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    say(capsys, "tune", "puck", "older-puck", "--age", "1")
+    found = json.loads(say(capsys, "match", str(bundled("puck")), "--json"))
+    tuned, plain = (next(row for row in found if row["voice"] == name) for name in ("older-puck", "puck"))
+    assert tuned["semitones"] == plain["semitones"] and "sound" not in plain
+    assert tuned["sound"]["pitch.semitones"] == -3.0
+    text = say(capsys, "match", str(bundled("puck")), "--limit", "2")
+    assert "all without what it is said with: breath.amount 0.15, formant.ratio 0.871" in text
+    assert "--pitch and --formant replace its own" in text
+    # so much is what a conversion does
+    assert sound("--voice", "older-puck", "--pitch", "2").values[INDEX["pitch.semitones"]] == 2.0
+
+
 def test_a_stranger_is_no_match_and_is_approached(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
