@@ -188,7 +188,7 @@ def run_tune(args: argparse.Namespace, library: Library) -> int:
             more[param] = float(value)
         except ValueError:
             raise VoiceError(f"--set {text}: write --set PARAM=VALUE, such as pitch.semitones=1") from None
-    before = {} if args.name in TIMBRES else library.find(args.name).sound
+    own = None if args.name in TIMBRES else library.find(args.name)
     if args.sample is not None:  # whatever can go wrong goes wrong before there is a new voice
         AudioReader(args.sample).__exit__(None, None, None)
         *sounds, drawing = _targets(args.sample, (args.name, args.new_name))
@@ -196,9 +196,10 @@ def run_tune(args: argparse.Namespace, library: Library) -> int:
             check_target(target, False)
         if drawing.exists():
             raise VoiceError(f"{drawing}: exists; move it, or try another recording")
-        if args.name not in TIMBRES:
-            library.use(args.name, "files")
-    profile = tune(library, args.name, args.new_name, shaped(before, args.softness, args.age, more), args.doc)
+        if own and library.refusal(own, "files"):
+            library.use(args.name, "files")  # raises, and the log says so
+    sound = own.sound if own else {}
+    profile = tune(library, args.name, args.new_name, shaped(sound, args.softness, args.age, more), args.doc)
     for param, number in sorted(profile.sound.items()):
         print(f"{param:<20} {number:.3g} {PARAMS[param].unit}".rstrip())
     if args.sample is not None:

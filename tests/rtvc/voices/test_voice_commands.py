@@ -308,6 +308,27 @@ def test_a_persons_tuned_voice_rests_on_the_same_consent(home: Path, capsys: pyt
     assert "was revoked" in say(capsys, "tune", "oldest", "x", "--age", "1", code=1)
 
 
+def test_the_log_tells_of_a_tried_voice_what_was_done_with_it_and_no_more(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(adapting_commands, "convert_file", lambda *_, **__: None)
+    monkeypatch.setattr(adapting_commands, "picture", lambda drawing, _: drawing)
+    library = make_library(home / "voices", PASSPHRASE)
+    library.save(person())
+    library.save(person("bert", consents=(consent(uses=("blend",)),)))
+
+    def noted(name: str) -> list[str]:
+        lines = say(capsys, "audit").splitlines()
+        return [" ".join(line.split()[-3:]) for line in lines if f" {name} use=" in line]
+
+    tried = "--try", str(bundled("puck"))
+    say(capsys, "tune", "anna", "older", "--age", "1", *tried)
+    assert noted("anna") == ["used anna use=blend", "used anna use=files"]
+    assert noted("older") == ["used older use=files"]
+    assert "covers blend, and not files" in say(capsys, "tune", "bert", "x", "--age", "1", *tried, code=1)
+    assert noted("bert") == ["refused bert use=files"]
+
+
 def test_adapting_tells_what_it_did(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
