@@ -37,6 +37,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.graph_listener import BLOCK_FRAMES, listening
 from bench.latency import FIFO_PRIORITY, RATE_HZ, SETTLE_S, live, plain
 from bench.report import Report, arguments
 from bench.stalls import BEFORE_S, NEAR_S, STALL_MS, Stall, note, parse, watch_cores
@@ -44,7 +45,6 @@ from rtvc.engine.engine import Engine
 from rtvc.voices.presets import find_preset
 from tests import rig
 
-BLOCK_FRAMES = 256
 PRESET = "natural"  # it passes the tone, and the engine computes the DSP voice beside it all the same
 TONE_HZ, TONE_LEVEL = 1000.0, 0.15
 WINDOW_FRAMES = 480
@@ -182,48 +182,6 @@ def _watch_cycles() -> None:
             time.sleep(0.05)
 
 
-def listen() -> None:
-    """Listen to the virtual microphone in the graph; at a line on stdin, print each cycle's start (us) and peaks."""
-    os.environ["PIPEWIRE_QUANTUM"] = f"{BLOCK_FRAMES}/{RATE_HZ}"
-    from numba import carray, cfunc, types
-
-    from rtvc.audio.c_pointer import pointer
-    from rtvc.audio.jack import JackClient, libjack
-
-    lib = libjack("pipewire")
-    void_p = types.voidptr
-    get_buffer = types.ExternalFunction("jack_port_get_buffer", void_p(void_p, types.uint32))
-    get_times = types.ExternalFunction("jack_get_cycle_times", types.int32(void_p, void_p, void_p, void_p, void_p))
-
-    @cfunc(types.int32(types.uint32, void_p))
-    def cycle(frames, userdata):  # type: ignore[no-untyped-def]
-        context = carray(userdata, (8,), np.int64)  # client, port, rows, cycles so far, four words of scratch
-        rows = carray(pointer(context[2]), (HEARD_CYCLES, 1 + SLICES), np.float64)
-        x = carray(get_buffer(pointer(context[1]), frames), (BLOCK_FRAMES,), np.float32)
-        if frames != BLOCK_FRAMES or context[3] == HEARD_CYCLES:
-            return 0
-        s = context[4:]
-        get_times(pointer(context[0]), s[0:].ctypes, s[1:].ctypes, s[2:].ctypes, s[3:].ctypes)
-        row = rows[context[3]]
-        row[0] = s[1]
-        for i in range(SLICES):
-            row[1 + i] = np.abs(x[i * SLICE_FRAMES : (i + 1) * SLICE_FRAMES]).max()
-        context[3] += 1
-        return 0
-
-    with JackClient("pipewire") as client:
-        rows = np.zeros((HEARD_CYCLES, 1 + SLICES))
-        port = lib.jack_port_register(client.handle, b"in", b"32 bit float mono audio", 1, 0)
-        context = np.array([client.handle.value, port, rows.ctypes.data, 0, 0, 0, 0, 0], np.int64)
-        address = ctypes.c_void_p(context.ctypes.data)
-        lib.jack_set_process_callback(client.handle, ctypes.c_void_p(cycle.address), address)
-        lib.jack_activate(client.handle)
-        client.connect(client.device_ports("rtvc-mic", output=True)[0], f"{client.name}:in")
-        print("listening", flush=True)
-        sys.stdin.readline()
-        print(json.dumps(rows[: context[3]].tolist()), flush=True)
-
-
 class Control:
     """The control process, seen from the bench."""
 
@@ -353,10 +311,7 @@ def kills(report: Report, server: rig.Server, times: int) -> tuple[float, float]
     killed_s = []
     with live(server, "pipewire", BLOCK_FRAMES, PRESET) as rtvc:
         time.sleep(SETTLE_S)
-        with server.python("-m", "bench.isolation", "--listen") as listener:
-            assert listener.stdout is not None
-            if listener.stdout.readline() != "listening\n":
-                raise RuntimeError((server.folder / "python.log").read_text()[-2000:])
+        with listening(server, HEARD_CYCLES, "rtvc-mic") as heard:
             player = server.play(tone((times + 1) * KILL_EVERY_S))
             for _ in range(times):
                 time.sleep(KILL_EVERY_S)
@@ -364,9 +319,8 @@ def kills(report: Report, server: rig.Server, times: int) -> tuple[float, float]
                 killed_s.append(time.monotonic())
                 os.kill(engine, signal.SIGKILL)
             player.wait()
-            print(file=listener.stdin, flush=True)
-            rows = np.array(json.loads(listener.stdout.readline()))
-    begin_s, level = rows[:, 0] * 1e-6, rows[:, 1:].reshape(-1)
+            begin_s, sound = heard()
+    level = np.abs(sound).reshape(-1, SLICE_FRAMES).max(axis=1)
     slice_s = SLICE_FRAMES / RATE_HZ
     at_s = (begin_s[:, None] + slice_s * np.arange(SLICES)).reshape(-1)
     silent_s, sinking_s, back_s, leaks = [], [], [], []
@@ -390,9 +344,6 @@ def main() -> None:
         return
     if "--stalls" in sys.argv:
         watch_stalls()
-        return
-    if "--listen" in sys.argv:
-        listen()
         return
     parser = arguments("isolation", __doc__)
     parser.add_argument("--seconds", type=float, metavar="N", help="how long rtvc runs under load (600)")

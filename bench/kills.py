@@ -14,11 +14,9 @@ modules. The simulated twin of this bench, with all other faults, is `bench.faul
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,12 +26,12 @@ from numpy.typing import NDArray
 
 from bench.faults import SILENCE, rawest, sounds, speech, wait_for
 from bench.faults import Rig as Controlled
+from bench.graph_listener import BLOCK_FRAMES, listening
 from bench.isolation import children
-from bench.latency import FIFO_PRIORITY
+from bench.latency import FIFO_PRIORITY, RATE_HZ
 from bench.report import Report, arguments
 from tests import rig
 
-RATE_HZ, BLOCK_FRAMES = 48_000, 256
 BLOCK_S = BLOCK_FRAMES / RATE_HZ
 SETTLE_S = 10.0
 PAUSE_S = 0.5, 1.5  # between the voice's return and the next kill
@@ -41,57 +39,6 @@ LONGEST_S = 4.0  # one kill, its return and the pause
 PATIENCE_S = 30.0
 
 Sound = NDArray[np.float32]
-
-
-def listen(cycles: int, folder: Path) -> None:
-    """Keep what both microphones give for so many cycles; at a line on stdin, write it into the folder."""
-    os.environ["PIPEWIRE_QUANTUM"] = f"{BLOCK_FRAMES}/{RATE_HZ}"
-    from numba import carray, cfunc, types
-
-    from rtvc.audio.c_pointer import pointer
-    from rtvc.audio.jack import JackClient, libjack
-
-    lib = libjack("pipewire")
-    void_p = types.voidptr
-    get_buffer = types.ExternalFunction("jack_port_get_buffer", void_p(void_p, types.uint32))
-    get_times = types.ExternalFunction("jack_get_cycle_times", types.int32(void_p, void_p, void_p, void_p, void_p))
-
-    @cfunc(types.int32(types.uint32, void_p))
-    def cycle(frames, userdata):  # type: ignore[no-untyped-def]
-        context = carray(userdata, (16,), np.int64)  # client, two ports, times, sound, cycles so far, scratch from 8 on
-        if frames != BLOCK_FRAMES or context[5] == cycles:
-            return 0
-        begin_us = carray(pointer(context[3]), (cycles,), np.int64)
-        sound = carray(pointer(context[4]), (cycles, 2, BLOCK_FRAMES), np.float32)
-        scratch = context[8:]
-        get_times(pointer(context[0]), scratch[0:].ctypes, scratch[1:].ctypes, scratch[2:].ctypes, scratch[3:].ctypes)
-        begin_us[context[5]] = scratch[1]
-        for side in range(2):
-            x = carray(get_buffer(pointer(context[1 + side]), frames), (BLOCK_FRAMES,), np.float32)
-            for i in range(BLOCK_FRAMES):
-                sound[context[5], side, i] = x[i]
-        context[5] += 1
-        return 0
-
-    begin_us, sound = np.zeros(cycles, np.int64), np.zeros((cycles, 2, BLOCK_FRAMES), np.float32)
-    with JackClient("pipewire") as client:
-        names = ("fake-mic", "rtvc-mic")
-        ports = [
-            lib.jack_port_register(client.handle, name.encode(), b"32 bit float mono audio", 1, 0) for name in names
-        ]
-        context = np.zeros(16, np.int64)
-        context[:5] = client.handle.value, *ports, begin_us.ctypes.data, sound.ctypes.data
-        address = ctypes.c_void_p(context.ctypes.data)
-        lib.jack_set_process_callback(client.handle, ctypes.c_void_p(cycle.address), address)
-        lib.jack_activate(client.handle)
-        for name in names:
-            client.connect(client.device_ports(name, output=True)[0], f"{client.name}:{name}")
-        print("listening", flush=True)
-        sys.stdin.readline()
-        heard = int(context[5])
-        np.save(folder / "begin_us.npy", begin_us[:heard])
-        np.save(folder / "sound.npy", sound[:heard])
-        print("written", flush=True)
 
 
 def shared_memory_of(pid: int) -> set[Path]:
@@ -165,11 +112,7 @@ def kills(report: Report, times: int) -> dict[str, Any]:
                 raise RuntimeError((server.folder / "python.log").read_text()[-2000:])
             server.play(np.tile(speech(), 1 + round(cycles * BLOCK_FRAMES / len(speech()))))
             wait_for(lambda: sounds(world.status()), "the first sound")
-            arguments_ = ("-m", "bench.kills", "--listen", str(cycles), str(server.folder))
-            with server.python(*arguments_) as listener:
-                assert listener.stdout is not None
-                if listener.stdout.readline() != "listening\n":
-                    raise RuntimeError((server.folder / "python.log").read_text()[-2000:])
+            with listening(server, cycles, "fake-mic", "rtvc-mic") as heard:
                 time.sleep(SETTLE_S)
                 before, modules = held(process.pid), modules_of(server)
                 ours = shared_memory_of(process.pid)
@@ -181,10 +124,7 @@ def kills(report: Report, times: int) -> dict[str, Any]:
                     wait_for(lambda: sounds(world.status()), "the voice again")
                     time.sleep(random.uniform(*PAUSE_S))
                 after, modules_after = held(process.pid), modules_of(server)
-                print(file=listener.stdin, flush=True)
-                listener.stdout.readline()
-                begin_s = 1e-6 * np.load(server.folder / "begin_us.npy")
-                sound = np.load(server.folder / "sound.npy")
+                begin_s, sound = heard()
             status = world.status()
             process.stdin.close()
             process.wait(20)
@@ -198,9 +138,6 @@ def kills(report: Report, times: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    if "--listen" in sys.argv:
-        listen(int(sys.argv[2]), Path(sys.argv[3]))
-        return
     parser = arguments("kills", __doc__)
     parser.add_argument("--kills", type=int, metavar="N", help="how often the engine is killed (100; 5 if quick)")
     args = parser.parse_args()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,9 @@ def convert_many(
     for job in jobs if len(jobs) > 1 else ():
         with contextlib.suppress(OSError):  # convert_file says it better
             job.target.parent.mkdir(parents=True, exist_ok=True)
+    convert = partial(convert_file, values=values, point=point, overwrite=overwrite, watermark=watermark, own=own)
     if workers == 1 or len(jobs) == 1:
-        return _convert_here(jobs, values, point, overwrite, watermark, own, report_progress)
+        return _convert_here(jobs, convert, report_progress)
     context = multiprocessing.get_context("spawn")
     cancel = context.Event()
     fractions = context.Array("d", len(jobs), lock=False)
@@ -122,10 +124,7 @@ def convert_many(
     with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (cancel, fractions)) as pool:
         try:
             with _interrupts_held():  # workers inherit this and leave interrupts to the parent
-                futures = [
-                    pool.submit(_convert, i, job, values, point, overwrite, watermark, own)
-                    for i, job in enumerate(jobs)
-                ]
+                futures = [pool.submit(_convert, i, job, convert) for i, job in enumerate(jobs)]
             while wait(futures, POLL_S).not_done:
                 report_progress(sum(future.done() for future in futures), sum(fractions) / len(jobs))
         except BaseException:
@@ -137,13 +136,7 @@ def convert_many(
 
 
 def _convert_here(
-    jobs: Sequence[Job],
-    values: NDArray[np.float64] | None,
-    point: str,
-    overwrite: bool,
-    watermark: bool | None,
-    own: OwnVoice | None,
-    progress: Callable[[int, float], None],
+    jobs: Sequence[Job], convert: Callable[..., ConvertReport], progress: Callable[[int, float], None]
 ) -> list[Outcome]:
     outcomes = []
     for i, job in enumerate(jobs):
@@ -151,31 +144,14 @@ def _convert_here(
         def part(fraction: float, done: int = i) -> None:
             progress(done, (done + fraction) / len(jobs))
 
-        outcomes.append(_attempt(job, values, point, overwrite, watermark, own, part))
+        outcomes.append(_attempt(job, convert, part))
     progress(len(jobs), 1.0)
     return outcomes
 
 
-def _attempt(
-    job: Job,
-    values: NDArray[np.float64] | None,
-    point: str,
-    overwrite: bool,
-    watermark: bool | None,
-    own: OwnVoice | None,
-    progress: Callable[[float], None],
-) -> Outcome:
+def _attempt(job: Job, convert: Callable[..., ConvertReport], progress: Callable[[float], None]) -> Outcome:
     try:
-        report = convert_file(
-            job.source,
-            job.target,
-            values,
-            point=point,
-            overwrite=overwrite,
-            watermark=watermark,
-            own=own,
-            progress=progress,
-        )
+        report = convert(job.source, job.target, progress=progress)
     except (AudioFileError, NetworkError) as error:
         return Outcome(job, None, str(error))
     return Outcome(job, report, None)
@@ -199,21 +175,13 @@ def _follow_parent(cancel: Event) -> None:
     os._exit(1)
 
 
-def _convert(
-    index: int,
-    job: Job,
-    values: NDArray[np.float64] | None,
-    point: str,
-    overwrite: bool,
-    watermark: bool | None,
-    own: OwnVoice | None,
-) -> Outcome:
+def _convert(index: int, job: Job, convert: Callable[..., ConvertReport]) -> Outcome:
     def progress(fraction: float) -> None:
         _worker["fractions"][index] = fraction
         if _worker["cancel"].is_set():
             raise Cancelled
 
-    outcome = _attempt(job, values, point, overwrite, watermark, own, progress)
+    outcome = _attempt(job, convert, progress)
     _worker["fractions"][index] = 1.0
     return outcome
 
