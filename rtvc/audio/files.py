@@ -106,7 +106,7 @@ class AudioReader:
     def read(self, out: NDArray[np.float32]) -> int:
         """Fill out (float32[n], any n) with the next mono samples; return how many came, fewer than n at the end.
 
-        Raises AudioFileError if the data ends before the promised length.
+        Raises AudioFileError if the data ends before the promised length, or none of all its samples is a number.
         """
         filled = 0
         while filled < len(out):
@@ -121,6 +121,9 @@ class AudioReader:
             if got < want:
                 if self._done < self.frames:
                     raise self._cut_short(self.frames, self._done, "frames")
+                if self.nonfinite == self._done * self.channels:
+                    what = f"none of {self.nonfinite} samples is a number (NaN, infinite)"
+                    raise AudioFileError(f"{self.path}: {what}; record or save it again")
                 break
         return filled
 

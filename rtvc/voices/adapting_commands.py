@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rtvc.audio.files import AudioReader, check_target
+from rtvc.audio.files import check_target
 from rtvc.engine.convert import convert_file
 from rtvc.engine.params import INDEX, MINE, PARAMS, TIMBRES, to_vector
 from rtvc.progress import StatusLine, bar
@@ -190,7 +190,7 @@ def run_tune(args: argparse.Namespace, library: Library) -> int:
             raise VoiceError(f"--set {text}: write --set PARAM=VALUE, such as pitch.semitones=1") from None
     own = None if args.name in TIMBRES else library.find(args.name)
     if args.sample is not None:  # whatever can go wrong goes wrong before there is a new voice
-        AudioReader(args.sample).__exit__(None, None, None)
+        read_recording(args.sample)
         *sounds, drawing = _targets(args.sample, (args.name, args.new_name))
         for target in sounds:
             check_target(target, False)

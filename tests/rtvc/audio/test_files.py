@@ -88,6 +88,12 @@ def test_samples_that_are_not_numbers_become_silence_and_are_counted(tmp_path: P
     assert any("4 samples that were not numbers" in warning for warning in reader.warnings())
 
 
+def test_a_file_without_a_single_number_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.full((10_000, 2), np.nan), 48000, "FLOAT")
+    with pytest.raises(AudioFileError, match=r"none of 20000 samples is a number \(NaN, infinite\); record or save"):
+        read_all(tmp_path / "a.wav")
+
+
 def test_one_sample_is_a_file(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.array([0.5]), 48000)
     y, _ = read_all(tmp_path / "a.wav")

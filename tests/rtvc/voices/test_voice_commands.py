@@ -281,6 +281,9 @@ def test_a_voice_is_tuned_tried_and_left_as_it_was(
     say(capsys, "tune", "soft", "softer", "--softness", "0.2", "--set", "pitch.semitones=-1")
     assert "said with" in say(capsys, "show", "softer")
     assert "does not exist" in say(capsys, "tune", "heart", "x", "--try", str(tmp_path / "no.wav"), code=1)
+    soundfile.write(tmp_path / "cut.wav", np.full(48_000, np.nan), 48_000, "FLOAT")
+    said = say(capsys, "tune", "heart", "x", "--try", str(tmp_path / "cut.wav"), code=1)
+    assert "48000 samples are no numbers (NaN, infinite)" in said
     (tmp_path / "me-x.png").write_bytes(b"mine")
     assert "me-x.png" in say(capsys, "tune", "puck", "x", "--try", str(tmp_path / "me.wav"), code=1)
     assert "you have no voice 'x'" in say(capsys, "show", "x", code=1)
