@@ -137,7 +137,7 @@ def _live(args: argparse.Namespace) -> int:
     told = {"port": args.control_port, "bind": args.control_bind, "enabled": False if args.no_control else None}
     try:
         control = dataclasses.replace(settings.control, **{k: v for k, v in told.items() if v is not None})
-        dataclasses.replace(settings.audio, max_age_ms=args.max_age)
+        dataclasses.replace(settings.audio, **{name: given[name] for name in vars(settings.audio) if name in given})
         monitor = _chosen_monitor(settings.monitor, args.monitor)
     except ValueError as error:
         raise ConfigError(str(error)) from None

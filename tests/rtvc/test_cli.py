@@ -80,6 +80,22 @@ def test_a_wrong_command_line_is_exit_code_2(argv: list[str], capsys: pytest.Cap
     assert "usage: rtvc" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--block", "-5"), "audio.block_frames = -5: must lie in 16..8192"),
+        (("--block", "1000000"), "audio.block_frames = 1000000: must lie in 16..8192"),
+        (("--rate", "0"), "audio.rate_hz = 0: must lie in 8000..192000"),
+        (("--max-age", "0"), "audio.max_age_ms = 0: must lie in"),
+    ],
+)
+def test_live_refuses_what_no_device_can_be_opened_with(
+    option: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(capsys, "live", "--simulated", *option)
+    assert code == 1 and err.startswith(f"rtvc: {said}") and err.count("\n") == 1
+
+
 def test_convert_writes_the_file_and_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sound(tmp_path / "in.wav", channels=2)
     code, out, err = run(capsys, "convert", "in.wav", "out.flac", "--pitch", "-5", "--formant", "0.9")
