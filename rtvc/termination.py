@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 _terminated: list[int] = []  # signals that asked us to end
 
@@ -16,6 +17,14 @@ def _on_terminate(number: int, _frame: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; let everything be given back
     _terminated.append(number)
     raise SystemExit(128 + number)
+
+
+def told_to_end(within_s: float) -> bool:
+    """Return whether the signal has come to this process, or comes within so many seconds. Not for the main thread."""
+    until_s = time.perf_counter() + within_s
+    while not _terminated and time.perf_counter() < until_s:
+        time.sleep(0.01)
+    return bool(_terminated)
 
 
 def end_if_told() -> None:

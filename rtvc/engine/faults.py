@@ -9,6 +9,7 @@ clock that runs on meanwhile and one that does not. What devices lose, they tell
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from rtvc.audio import link as fields
 from rtvc.kernels.ring import READ, WRITTEN
+from rtvc.termination import told_to_end
 
 from . import worker
 from .ladder import LONGEST_S, QUARANTINE_S
@@ -40,6 +42,8 @@ FAULTS = (
 )
 
 HUNG_S = 1.0
+BY_SIGTERM = (-signal.SIGTERM, 255)  # exit codes; 255 where the fork server went with the engine
+TOLD_S = 0.2  # the same SIGTERM reaches engine and control process so far apart
 CRASHES, CRASHES_S = 3, 60.0
 WARM_UP_S = 120.0  # the very first start compiles every kernel
 SLEPT_S = 0.5  # shorter than any real suspend, longer than a clock is ever set back by
@@ -87,6 +91,8 @@ class EngineWatch:
     def failed(self) -> tuple[str, str] | None:
         """Return the fault and a sentence about it, None while the engine is well or has only just begun."""
         if not self._process.is_alive():
+            if self._process.exitcode in BY_SIGTERM and told_to_end(TOLD_S):
+                return None  # who ends a service sends that to all its processes: the session ends now too
             return ENGINE_DIED, "the engine process died and was replaced"
         link, now_s = self._link, time.perf_counter()
         age_s = now_s - self._since_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +26,8 @@ from rtvc.engine.params import to_vector
 def live(*argv: str) -> Iterator[tuple[subprocess.Popen[str], list[str], threading.Event]]:
     """Run it on simulated devices; the event tells that it said where its panel is, or why there is none."""
     command = [sys.executable, "-m", "rtvc", "live", "--simulated", "--json", *argv]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         said: list[str] = []
         told = threading.Event()
 
@@ -54,6 +57,16 @@ def test_it_serves_a_panel_and_ends_cleanly() -> None:
             assert control.set({"pitch.semitones": 2})["applied_at"] is not None
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_a_sigterm_to_all_its_processes_ends_it_as_cleanly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # as a service manager or `timeout` sends it
+    with live("--control-port", "0") as (process, said, told):
+        assert told.wait(120), said
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert "engine process died" not in "".join(said)
+    assert not list(tmp_path.rglob("rtvc-crash-*"))
 
 
 def test_a_taken_port_is_told_and_sound_goes_on() -> None:

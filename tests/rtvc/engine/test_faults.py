@@ -19,7 +19,7 @@ from rtvc.kernels.ring import READ, WRITTEN
 class Process:
     """An engine process as far as a watch sees it."""
 
-    alive = True
+    alive, exitcode = True, -9
 
     def is_alive(self) -> bool:
         return self.alive
@@ -62,6 +62,17 @@ def test_an_engine_that_is_gone_died(clock: list[float]) -> None:
     _, process, watch = running(clock)
     process.alive = False
     assert watch.failed() == ("engine_died", "the engine process died and was replaced")
+
+
+@pytest.mark.parametrize("exitcode", faults.BY_SIGTERM)
+@pytest.mark.parametrize("told", [True, False])
+def test_an_engine_that_ends_by_the_sigterm_that_ends_us_is_no_fault(
+    told: bool, exitcode: int, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, process, watch = running(clock)
+    process.alive, process.exitcode = False, exitcode
+    monkeypatch.setattr(faults, "told_to_end", lambda _within_s: told)
+    assert (watch.failed() is None) is told
 
 
 def test_an_engine_without_a_heartbeat_hangs(clock: list[float]) -> None:
