@@ -105,6 +105,14 @@ def test_convert_writes_the_file_and_says_what_it_did(tmp_path: Path, capsys: py
     assert soundfile.info("out.flac").frames == 24_000
 
 
+def test_a_file_of_nan_is_refused_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write("in.wav", np.full(24_000, np.nan), 48_000, "FLOAT")
+    code, out, err = run(capsys, "convert", "in.wav", "out.wav", "--preset", "deep")
+    assert (code, out) == (1, "")
+    assert err == "rtvc: in.wav: none of 24000 samples is a number (NaN, infinite); record or save it again\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+
+
 def test_convert_tells_scripts_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sound(tmp_path / "in.wav")
     result = run_json(capsys, "convert", "in.wav", "out.wav", "--preset", "deep", "--json")
