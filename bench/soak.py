@@ -17,6 +17,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import resource
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -108,21 +109,21 @@ def stretch(seconds: float, rate_hz: int, ppm: float, max_age_s: float, random: 
     devices = AgedStreams(link, cast("NDArray[np.float32]", Voice(rate_hz)), capture, playback, keep=False, seed=seed)
     pump = Pump(link, cast("Engine", PassThrough()), TWO_CLOCKS_MARGIN_S, max_age_s, one_clock=False)
     devices.watch(pump)
-    late, targets, now_s = np.random.default_rng(seed), [], 0.0
+    late, targets, now_s = np.random.default_rng(seed), array("d"), 0.0
     while now_s < seconds:
         now_s = devices.next_s() + late.uniform(0.0, POLL_S)
         for begin_s, length_s in of["engine"]:
             now_s = begin_s + length_s if begin_s <= now_s < begin_s + length_s else now_s
         devices.run_until(now_s)
         pump.step(now_s)
-        targets.append((now_s, 1e3 * pump.target_s()))
+        targets.extend((now_s, 1e3 * pump.target_s()))
     time_s, age_ms = devices.ages()
     old = time_s[age_ms > 1e3 * pump.max_age_s()]
     for stall in stalls:
         end_s = stall.begin_s + stall.length_s
         mine = old[(old > stall.begin_s) & (old < end_s + STALL_EVERY_S - 6.0)]
         stall.recovered_s = max(0.0, float(mine[-1]) - end_s) if len(mine) else 0.0
-    target_s, target_ms = np.array(targets).T
+    target_s, target_ms = np.array(targets).reshape(-1, 2).T
     rest = []
     for stall in stalls:
         begin_s, end_s = stall.begin_s + stall.length_s + REST_S, stall.begin_s + 24.0
