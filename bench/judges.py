@@ -1,7 +1,7 @@
 """Judges of converted speech: words, quality, naturalness, speaker and pitch, each from a published model.
 
-- Words: Whisper base (Radford et al. 2022; CTranslate2, 8 bits), beam 5, temperature 0, English, no prompt. WER and CER
-  are Levenshtein edits over normalised text. On clean read speech the model itself errs in about 5 % of words.
+- Words: Whisper base (Radford et al. 2022; CTranslate2, 8 bits), beam 5, temperature 0, no prompt, English unless told. WER
+  and CER are Levenshtein edits over normalised text. On clean read speech the model itself errs in about 5 % of words.
 - Quality: DNSMOS P.835 (Reddy et al. 2022): SIG speech, BAK background, OVRL overall, 1..5. It judges noise well and
   naturalness poorly. Its scores move with level, so every signal is brought to LEVEL_DBFS first.
 - Naturalness: DistillMOS (Stahl and Gamper 2025), 1..5, level-free.
@@ -56,14 +56,14 @@ class Judges:
     Raises ImportError, naming what to install, when a model's package is missing.
     """
 
-    def __init__(self, threads: int = 1) -> None:
-        self._threads = threads
+    def __init__(self, threads: int = 1, language: str = "en") -> None:
+        self._threads, self._language = threads, language
 
     def transcribe(self, x: Signal, rate_hz: int) -> str:
         """Return the words Whisper hears in x, as it writes them; empty where it hears no speech."""
         segments, _ = self._whisper.transcribe(
             at_16k(x, rate_hz),
-            language="en",
+            language=self._language,
             beam_size=5,
             temperature=0.0,
             condition_on_previous_text=False,

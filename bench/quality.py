@@ -98,12 +98,13 @@ def main() -> None:
     )
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write spectrogram panels there")
     parser.add_argument("--bare", action="store_true", help="without WORLD and the DSP preset")
+    parser.add_argument("--language", default="en", metavar="CODE", help="of the sources, for Whisper (en)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the converted files there")
     args = parser.parse_args()
 
     from rtvc.engine.params import TIMBRES
 
-    judges = Judges()
+    judges = Judges(language=args.language)
     folder = args.sources or bundled_sample()
     found = pack(folder) if (folder / "index.tsv").exists() else recordings(folder)
     sources = balanced(found, judges, 2 if args.quick else args.limit)
