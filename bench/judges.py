@@ -1,7 +1,7 @@
 """Judges of converted speech: words, quality, naturalness, speaker and pitch, each from a published model.
 
-- Words: Whisper base (Radford et al. 2022; CTranslate2, 8 bits), beam 5, temperature 0, no prompt, English unless told. WER
-  and CER are Levenshtein edits over normalised text. On clean read speech the model itself errs in about 5 % of words.
+- Words: Whisper base (Radford et al. 2022; CTranslate2, 8 bits), beam 5, temperature 0, no prompt, English unless told.
+  WER and CER are Levenshtein edits over normalised text. On clean read speech it errs in about 5 % of words itself.
 - Quality: DNSMOS P.835 (Reddy et al. 2022): SIG speech, BAK background, OVRL overall, 1..5. It judges noise well and
   naturalness poorly. Its scores move with level, so every signal is brought to LEVEL_DBFS first.
 - Naturalness: DistillMOS (Stahl and Gamper 2025), 1..5, level-free.
