@@ -39,14 +39,14 @@ class Schedule:
     """How long, how fast, and how often something is written."""
 
     steps: int
-    wait: int = 0
-    """Steps at the beginning at which the rate is 0."""
     warm_up: int = 50
     floor: float = 0.02
     save_every: int = 250
     log_every: int = 50
     evaluate_every: int = 500
     clip_norm: float = 1.0
+    wait: int = 0
+    """Steps at the beginning at which the rate is 0."""
 
     def factor(self, step: int) -> float:
         """Return what learning rates are multiplied with: up in a line, then down to floor along a cosine."""

@@ -155,6 +155,8 @@ def joint(args: argparse.Namespace) -> int:
         half_precision=not args.full_precision,
         seed=args.seed,
     )
+    if plan.schedule.steps <= plan.schedule.wait:
+        raise TrainingError(f"--steps {args.steps}: more than {plan.schedule.wait} are needed; until then judges learn")
     home = Timbres(args.kokoro_voices).voice(args.home)
     files = (args.encoder, args.generator, args.recogniser)
     return _trained(args.run_folder, train_joint(args.set, args.run_folder, plan, *files, home, args.noise))
