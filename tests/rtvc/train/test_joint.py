@@ -36,6 +36,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
     return toy_set(tmp_path_factory.mktemp("set"))
 
 
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves take longer to draw than these networks to train; test_loop draws them."""
+    monkeypatch.setattr("rtvc.train.loop.draw", lambda *_: None)
+
+
 def joint(data: TrainingSet, plan: JointPlan = PLAN) -> Joint:
     torch.manual_seed(0)
     networks = ContentEncoder(SHAPE), Generator(), Discriminators(channels=4), Recogniser(SHAPE)
