@@ -33,6 +33,7 @@ from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, Item, TrainingSet
 from .excitation import pulse_train
 from .generator import TEACHER_REACH, Hides, exact_items, fitted
 from .hearing import Heard, Hearing, hearing_of, known
+from .judging import Judging
 from .loop import Loop, Schedule, load_weights
 from .losses import spectral_distance
 from .synthesis import excitation, synthesise
@@ -68,6 +69,21 @@ class Fills(Hides, Protocol):
         """Give a decoder the teacher's weights."""
 
 
+class HomeVoice:
+    """The teacher's own voice, through the live synthesis."""
+
+    def __init__(self, teacher: Fills) -> None:
+        self._teacher = teacher
+        original = Generator()
+        teacher.fill(original)
+        self._head = original.head.requires_grad_(False)
+
+    def sound(self, codes: Floats, f0_hz: Floats, energy: Floats) -> Tensor:
+        """Return sound [300 frames] at 24 kHz of codes [frames, CONTENT], F0 and energy [frames]."""
+        parts = self._head(torch.tensor(self._teacher.hidden(codes, f0_hz, energy))[None])
+        return synthesise(parts, excitation(torch.tensor(pulse_train(f0_hz))[None]), LEAD)[0]
+
+
 class Cuts(NamedTuple):
     """A batch."""
 
@@ -94,37 +110,20 @@ class Voices:
         hearing: Hearing | None = None,
     ) -> None:
         self.generator, self.judges, self._data, self._plan = generator, judges, data, plan
-        self._teacher, self._hearing = teacher, hearing
-        original = Generator()
-        teacher.fill(original)
-        self._teacher_head = original.head.requires_grad_(False)
-        self._items = [item for item in exact_items(data) if item.tv >= 0 and item.start24 >= 0]
-        if not self._items:
-            raise TrainingError(f"{data.folder}: no timbres there; give rtvc train data --kokoro-voices FOLDER")
-        self._renditions: dict[str, list[Item]] = {}
-        for item in self._items:
-            self._renditions.setdefault(_sentence(item), []).append(item)
+        self._home_voice, self._hearing = HomeVoice(teacher), hearing
+        self._renditions = renditions(data)
+        self._items = [item for same in self._renditions.values() for item in same]
         self._codebook = np.array(data.codebook)
-        self.optimiser = torch.optim.AdamW(judges.parameters(), lr=plan.rate, betas=(0.8, 0.99))
+        self._judging = Judging(judges, plan.rate, plan.half_precision)
+        self.optimiser = self._judging.optimiser
 
     def losses(self, rng: np.random.Generator, _step: int) -> Mapping[str, Tensor]:
         """Draw a batch, let the judges learn from it, and return the decoder's losses."""
         plan = self._plan
         cuts = self.draw(rng, plan.batch)
         made, real = self.sound(cuts), self._judged(cuts.sound)
-        with torch.autocast(made.device.type, torch.bfloat16, enabled=plan.half_precision):
-            mistaken = self._teach(made.detach(), real)
-            self.judges.requires_grad_(False)
-            said, wanted = self.judges(made), self.judges(real)
-            self.judges.requires_grad_(True)
-        adversarial = torch.stack([(1.0 - score.float()).square().mean() for score, _ in said]).mean()
-        features = torch.stack(
-            [
-                (a.float() - b.float().detach()).abs().mean() / b.float().abs().mean().clamp_min(1e-4)
-                for (_, made_), (_, real_) in zip(said, wanted, strict=True)
-                for a, b in zip(made_, real_, strict=True)
-            ]
-        ).mean()
+        mistaken = self._judging.learn(made, real)
+        adversarial, features = self._judging.losses(made, real)
         spectra = spectral_distance(made, real)
         return {
             "loss/spectra": plan.spectra_weight * spectra,
@@ -133,17 +132,6 @@ class Voices:
             "judges' loss": mistaken,
             "distance of spectra": spectra.detach(),
         }
-
-    def _teach(self, made: Tensor, real: Tensor) -> Tensor:
-        """Let the judges learn; return their loss."""
-        scores = zip(self.judges(real), self.judges(made), strict=True)
-        loss = torch.stack(
-            [(1.0 - r.float()).square().mean() + m.float().square().mean() for (r, _), (m, _) in scores]
-        ).mean()
-        self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        self.optimiser.step()
-        return loss.detach()
 
     def sound(self, cuts: Cuts) -> Tensor:
         """Return what the decoder makes of a batch, the judged part: [b, n]."""
@@ -181,22 +169,15 @@ class Voices:
         else:
             item = self._items[int(rng.integers(len(self._items)))]
             heard = known(self._codes(item), *self._data.melody(item), later=bool(rng.random() < 0.5))
-        voiced = heard.f0_hz[0] > VOICED_HZ
-        low, high = np.log(HOME_MEDIAN_HZ)
-        scale = (
-            float(np.exp(rng.uniform(low, high))) / float(np.median(heard.f0_hz[0][voiced])) if voiced.any() else 1.0
-        )
-        f0_hz = np.where(heard.f0_hz > VOICED_HZ, heard.f0_hz * np.float32(scale), np.float32(UNVOICED_HZ))
+        f0_hz = transposed(heard.f0_hz, rng)
         x = heard.inputs(f0_hz)
         frames = len(x)
         longest = self._plan.frames + 2 * TEACHER_REACH
         start = int(rng.integers(0, max(1, frames - longest)))
         cut = slice(start, start + longest)
         codes, hz = fitted(self._codes(item), frames)[cut], f0_hz[0, cut]
-        parts = self._teacher_head(torch.from_numpy(self._teacher.hidden(codes, hz, heard.energy[0, cut]))[None])
-        pulses = torch.from_numpy(pulse_train(hz))[None]
-        sound: Floats = synthesise(parts, excitation(pulses), LEAD)[0].numpy()
-        return x[cut], hz, sound, self.generator.home.numpy()
+        sound = self._home_voice.sound(codes, hz, heard.energy[0, cut])
+        return x[cut], hz, sound.cpu().numpy(), self.generator.home.cpu().numpy()
 
     def _rendition(self, hearing: Hearing | None, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Floats]:
         """Return inputs, F0, sound and timbre of a rendition; what is heard is any rendition of the sentence."""
@@ -209,9 +190,9 @@ class Voices:
             heard = known(self._codes(item), f0_hz, energy, later=bool(rng.random() < 0.5))
             both = heard.f0_hz
         else:
-            others = self._renditions[_sentence(item)]
+            others = self._renditions[sentence(item)]
             heard = _as_long(hearing.of(others[int(rng.integers(len(others)))], rng), frames)
-            filled = _filled(f0_hz)
+            filled = filled_f0(f0_hz)
             soon = np.minimum(np.arange(frames) + LATER_FRAMES, frames - 1)
             both = np.where(heard.f0_hz > 0.0, np.stack([filled, filled[soon]]), np.float32(UNVOICED_HZ))
         sound = data.audio24[item.start24 : item.start24 + frames * FRAME_FRAMES_24K].astype(np.float32) / 32768
@@ -233,11 +214,31 @@ def _as_long(heard: Heard, frames: int) -> Heard:
     )
 
 
-def _sentence(item: Item) -> str:
+def renditions(data: TrainingSet) -> dict[str, list[Item]]:
+    """Return the renditions to learn from, those of each sentence. Raises TrainingError if there is none."""
+    found: dict[str, list[Item]] = {}
+    for item in exact_items(data):
+        if item.tv >= 0 and item.start24 >= 0:
+            found.setdefault(sentence(item), []).append(item)
+    if not found:
+        raise TrainingError(f"{data.folder}: no timbres there; give rtvc train data --kokoro-voices FOLDER")
+    return found
+
+
+def transposed(f0_hz: Floats, rng: np.random.Generator) -> Floats:
+    """Return F0 [.., frames] brought to a random median of HOME_MEDIAN_HZ; UNVOICED_HZ where there is none."""
+    voiced = f0_hz[0] > VOICED_HZ
+    low, high = np.log(HOME_MEDIAN_HZ)
+    scale = float(np.exp(rng.uniform(low, high))) / float(np.median(f0_hz[0][voiced])) if voiced.any() else 1.0
+    return np.where(f0_hz > VOICED_HZ, f0_hz * np.float32(scale), np.float32(UNVOICED_HZ))
+
+
+def sentence(item: Item) -> str:
+    """Return which sentence a rendition is one of."""
     return f"{item.source}/{item.utt.rsplit('/', 1)[0]}"
 
 
-def _filled(f0_hz: Floats) -> Floats:
+def filled_f0(f0_hz: Floats) -> Floats:
     """Return F0 with what is unvoiced drawn in straight lines, as live, where the last pitch is kept."""
     voiced = np.flatnonzero(f0_hz > VOICED_HZ)
     if not len(voiced):

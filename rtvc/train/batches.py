@@ -114,12 +114,8 @@ class EncoderBatches:
                 have += len(pieces[-1][1])
         x, rows, energy, voiced = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
         n = self._frames
-        x = x[: n * FRAME_FRAMES].astype(np.float32)
-        if how.degrade:
-            x = augment.degrade(x, self._noises, rng)
-        warp = float(np.exp(rng.uniform(-how.warp_log, how.warp_log))) if rng.random() < how.warp else 1.0
-        mel = normalise(log_mel(x, warp), float(rng.uniform(-1.0, 1.5)))
-        return Labelled(mel[: len(mel) // 2 * 2], rows[:n], energy[:n], voiced[:n])
+        mel = spoiled(x[: n * FRAME_FRAMES].astype(np.float32), self._noises, how, rng)
+        return Labelled(mel, rows[:n], energy[:n], voiced[:n])
 
     def _silence(self, item: Item, frames: int, rng: np.random.Generator | None) -> Piece:
         """Return frames in which nobody speaks, labelled as the beginning of an utterance is; with rng, of noise."""
@@ -149,6 +145,15 @@ class EncoderBatches:
         x = x[start * FRAME_FRAMES : n * FRAME_FRAMES]
         gain = 0.3 / max(float(np.abs(x).max(initial=0.0)), 1e-4) * float(np.exp(rng.normal(0.0, how.level_log)))
         return x * np.float32(gain), rows[start:n], energy[start:n], voiced[start:n]
+
+
+def spoiled(x: Floats, noises: list[Floats], how: Spoiling, rng: np.random.Generator) -> Floats:
+    """Return sound at 16 kHz as the encoder hears it from some microphone: an even number of mel rows, normalised."""
+    if how.degrade:
+        x = augment.degrade(x, noises, rng)
+    warp = float(np.exp(rng.uniform(-how.warp_log, how.warp_log))) if rng.random() < how.warp else 1.0
+    mel = normalise(log_mel(x, warp), float(rng.uniform(-1.0, 1.5)))
+    return mel[: len(mel) // 2 * 2]
 
 
 def follow(frames: int, factor: float, labels: int) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """`rtvc train STEP`: the steps and their help. Nothing heavy is imported before a step runs.
 
-Steps in the order that they are used: data, synth, align, encoder, generator, speaker, export, card. Each can be
-interrupted and started again with the same command; it goes on where it was.
+Steps in the order that they are used: data, synth, align, encoder, generator, joint, average, speaker, export, card.
+Each can be interrupted and started again with the same command; it goes on where it was.
 """
 
 from __future__ import annotations
@@ -91,6 +91,22 @@ STEPS = {
         " --encoder runs/encoder/last.pt",
         runs.generator_arguments,
         runs.generator,
+    ),
+    "joint": Step(
+        "train encoder and decoder further, together, on sound and on what a speech recogniser hears in it",
+        "  rtvc train joint set runs/joint --encoder runs/encoder/last.pt --generator runs/voices/last.pt"
+        " --recogniser whisper-tiny.en/model.bin --kokoro-voices voices --noise noises\n"
+        "  rtvc train joint set runs/joint --encoder encoder.pt --generator decoder.pt --recogniser model.bin"
+        " --kokoro-voices voices --device cuda --steps 4000",
+        runs.joint_arguments,
+        runs.joint,
+    ),
+    "average": Step(
+        "average checkpoints of one network, as those before and after a step",
+        "  rtvc train average encoder.pt runs/encoder/last.pt runs/joint/encoder.pt\n"
+        "  rtvc train average encoder.pt runs/encoder/last.pt runs/joint/encoder.pt --shares 0.3,0.7",
+        weights.average_arguments,
+        weights.average,
     ),
     "speaker": Step(
         "train the speaker encoder to tell a voice's timbre from speech",

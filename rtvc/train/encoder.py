@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rtvc.models.encoder import (
     CODES,
@@ -63,21 +64,33 @@ def initialise(content: ContentEncoder, init: Path) -> str:
     if init.suffix == ".pt":
         load_weights(content, init)
         return f"from the checkpoint {init}"
-    try:
-        weights = read_encoder(init)
-        # keys have no bias: in a softmax over keys it cancels
-        state = {k: torch.tensor(v) for k, v in weights.items() if not k.endswith("key.bias")}
-        content.encoder.load_state_dict(state)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise TrainingError(f"{init}: is no Whisper tiny model.bin: {str(error).splitlines()[0]}") from error
+    load_whisper(content.encoder, init)
     return f"encoder from Whisper's {init}, heads from nothing"
+
+
+def load_whisper(network: nn.Module, path: Path) -> None:
+    """Give network, of the layers of Whisper tiny's encoder, the weights of a model.bin.
+
+    Raises TrainingError if they do not fit.
+    """
+    try:
+        weights = read_encoder(path)
+        # keys have no bias: in a softmax over keys it cancels
+        network.load_state_dict({k: torch.tensor(v) for k, v in weights.items() if not k.endswith("key.bias")})
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise TrainingError(f"{path}: is no Whisper tiny model.bin: {str(error).splitlines()[0]}") from error
+
+
+def rates_of(content: ContentEncoder, encoder_rate: float, head_rate: float) -> list[dict[str, Any]]:
+    """Return an optimiser's parameter groups: a rate for the encoder and one for the heads."""
+    heads = [p for name, p in content.named_parameters() if name.startswith("heads")]
+    encoder = [p for name, p in content.named_parameters() if not name.startswith("heads")]
+    return [{"params": encoder, "lr": encoder_rate}, {"params": heads, "lr": head_rate}]
 
 
 def optimiser_of(content: ContentEncoder, plan: EncoderPlan) -> torch.optim.Optimizer:
     """Return AdamW with a rate for the encoder and one for the heads."""
-    heads = [p for name, p in content.named_parameters() if name.startswith("heads")]
-    encoder = [p for name, p in content.named_parameters() if not name.startswith("heads")]
-    groups = [{"params": encoder, "lr": plan.encoder_rate}, {"params": heads, "lr": plan.head_rate}]
+    groups = rates_of(content, plan.encoder_rate, plan.head_rate)
     return torch.optim.AdamW(groups, weight_decay=plan.weight_decay, betas=(0.9, 0.98))
 
 

@@ -84,16 +84,16 @@ def hear(encoder: ContentEncoder, x: Floats, point: str, codebook: Floats) -> He
     """Return what the live chain hears in 16 kHz sound at an operating point; codebook float32[CODES, CONTENT]."""
     later = point != "fast"
     frames = len(x) // FRAME_FRAMES
-    x = np.pad(x, (0, _wait(point) + (LATER_FRAMES + 2) * FRAME_FRAMES)).astype(np.float32)
+    x = np.pad(x, (0, wait_of(point) + (LATER_FRAMES + 2) * FRAME_FRAMES)).astype(np.float32)
     rows = normalise(log_mel(x))
     with torch.no_grad():
         heads = encoder(torch.from_numpy(rows[: len(rows) // 2 * 2])[None])
     now, soon = heads[point][0, :frames].numpy(), heads["fast"][0, LATER_FRAMES : frames + LATER_FRAMES].numpy()
     heard = said_of(now, soon, codebook, later)
     hz = heard.f0_hz
-    hz[0] = np.where(now[:, CODES + 1] > 0.0, tracked(x, _wait(point), frames), 0.0)
+    hz[0] = np.where(now[:, CODES + 1] > 0.0, tracked(x, wait_of(point), frames), 0.0)
     if later:
-        soon_hz = tracked(x, _wait("fast"), frames + LATER_FRAMES)[LATER_FRAMES:]
+        soon_hz = tracked(x, wait_of("fast"), frames + LATER_FRAMES)[LATER_FRAMES:]
         hz[1] = np.where(soon[:, CODES + 1] > 0.0, soon_hz, 0.0)
     return heard
 
@@ -115,7 +115,8 @@ def known(codes: Floats, f0_hz: Floats, energy: Floats, later: bool) -> Heard:
     return Heard(content, np.stack([energy, energy[soon]]), np.stack([f0_hz, f0_hz[soon]]), later)
 
 
-def _wait(point: str) -> int:
+def wait_of(point: str) -> int:
+    """Return how long an operating point waits, in samples at 16 kHz."""
     return round(WAIT_MS[point] * RATE_HZ / 1000.0)
 
 

@@ -14,7 +14,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,11 +45,15 @@ class Schedule:
     log_every: int = 50
     evaluate_every: int = 500
     clip_norm: float = 1.0
+    wait: int = 0
+    """Steps at the beginning at which the rate is 0."""
 
     def factor(self, step: int) -> float:
         """Return what learning rates are multiplied with: up in a line, then down to floor along a cosine."""
+        if step < self.wait:
+            return 0.0
         cosine = 0.5 * (1.0 + math.cos(math.pi * min(step, self.steps) / self.steps))
-        return min(1.0, (step + 1) / self.warm_up) * (cosine * (1.0 - self.floor) + self.floor)
+        return min(1.0, (step - self.wait + 1) / self.warm_up) * (cosine * (1.0 - self.floor) + self.floor)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -63,6 +67,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or "model" not in found:
         raise TrainingError(f"{path}: is no checkpoint of rtvc: it has no model")
     return found
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint in one step. Raises TrainingError if that fails."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        raise TrainingError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
 
 
 def load_weights(model: nn.Module, path: Path, optional: tuple[str, ...] = ()) -> None:
@@ -95,8 +109,12 @@ class Loop:
         schedule: Schedule,
         seed: int,
         beside: Mapping[str, nn.Module | torch.optim.Optimizer] | None = None,
+        clip_norms: Sequence[tuple[nn.Module, float]] = (),
     ) -> None:
-        """Take up the run that lies in folder, or begin one. beside: what else learns, to be kept with the rest."""
+        """Take up the run that lies in folder, or begin one. beside: what else learns, to be kept with the rest.
+
+        clip_norms: parts of model whose gradients are clipped each by itself; without them all are by the schedule's.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.model, self.optimiser, self.schedule = folder, model, optimiser, schedule
         self._beside = dict(beside or {})
@@ -106,6 +124,10 @@ class Loop:
         self._means: dict[str, float] = {}
         self._seconds = 0.0
         self._stop = 0
+        trained = [p for group in optimiser.param_groups for p in group["params"]]
+        self._clipped = [(list(part.parameters()), norm) for part, norm in clip_norms] or [
+            (trained, schedule.clip_norm)
+        ]
         torch.manual_seed(seed)
         if self.checkpoint.is_file():
             self._resume(seed)
@@ -123,6 +145,7 @@ class Loop:
         """Train to the schedule's end; return the running means.
 
         losses: draws a batch and returns named scalars; those called loss... are summed and descended, all are logged.
+        At a step without any, nothing but what lies beside learns.
         Raises KeyboardInterrupt or SystemExit, all saved, when a signal asked to stop.
         """
         log = Log(self.folder / "log.csv", self.step)
@@ -155,18 +178,18 @@ class Loop:
     def save(self) -> None:
         """Write the checkpoint in one step."""
         state = {
+            **self.history(),
             "model": self.model.state_dict(),
             "opt": self.optimiser.state_dict(),
             "beside": {name: part.state_dict() for name, part in self._beside.items()},
-            "step": self.step,
             "numpy": json.dumps(self.rng.bit_generator.state),
             "torch": torch.get_rng_state(),
-            "means": self._means,
-            "seconds": self._seconds,
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        write_checkpoint(self.checkpoint, state)
+
+    def history(self) -> dict[str, Any]:
+        """Return how long the run has lasted and how well it does, as checkpoints tell it."""
+        return {"step": self.step, "seconds": self._seconds, "means": self._means}
 
     def _resume(self, seed: int) -> None:
         state = read_checkpoint(self.checkpoint)
@@ -191,17 +214,22 @@ class Loop:
         factor = self.schedule.factor(self.step)
         for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        total = torch.stack([value.float() for name, value in losses.items() if name.startswith("loss")]).sum()
-        if not bool(torch.isfinite(total)):
+        descended = [value.float() for name, value in losses.items() if name.startswith("loss")]
+        if descended and not self._follow(torch.stack(descended).sum()):
             return {}
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _follow(self, total: Tensor) -> bool:
+        """Follow a loss down its gradient; return False, with nothing changed, if either is not finite."""
+        if not bool(torch.isfinite(total)):
+            return False
         self.optimiser.zero_grad()
         torch.autograd.backward(total)
-        trained = [p for group in self.optimiser.param_groups for p in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(trained, self.schedule.clip_norm)
-        if not bool(torch.isfinite(norm)):
-            return {}
+        norms = [torch.nn.utils.clip_grad_norm_(trained, norm) for trained, norm in self._clipped]
+        if not bool(torch.isfinite(torch.stack(norms)).all()):
+            return False
         self.optimiser.step()
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return True
 
     def _write(self, log: Log, evaluate: Callable[[], Mapping[str, float]] | None) -> None:
         plan = self.schedule

@@ -1,4 +1,4 @@
-"""`rtvc train encoder`, `generator` and `speaker`: runs of training, each in a folder of its own."""
+"""`rtvc train encoder`, `generator`, `joint` and `speaker`: runs of training, each in a folder of its own."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _precision_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full-precision", action="store_true", help="compute in 32 bits, not in bfloat16")
+
+
+def _home_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
+    parser.add_argument(
+        "--kokoro-voices", type=Path, required=required, metavar="FOLDER", help="for the timbre of the home voice"
+    )
+    parser.add_argument("--home", default="af_heart", metavar="NAME", help="voice of the teacher (af_heart)")
 
 
 def encoder_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +91,7 @@ def generator_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint to begin with; voices needs that of distil",
     )
     parser.add_argument("--encoder", type=Path, metavar="FILE", help="with what this checkpoint hears")
-    parser.add_argument("--kokoro-voices", type=Path, metavar="FOLDER", help="for the timbre of the home voice")
-    parser.add_argument("--home", default="af_heart", metavar="NAME", help="voice of the teacher (af_heart)")
+    _home_arguments(parser, required=False)
     parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rate (1)")
 
 
@@ -113,6 +119,47 @@ def generator(args: argparse.Namespace) -> int:
         raise TrainingError(f"rtvc train generator {args.stage}: --init and --kokoro-voices are needed")
     home = Timbres(args.kokoro_voices).voice(args.home)
     return _trained(args.run_folder, train_voices(args.set, args.run_folder, plan, args.init, home, args.encoder))
+
+
+def joint_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `rtvc train joint` to parser."""
+    _run_arguments(parser)
+    _precision_argument(parser)
+    parser.add_argument("--encoder", type=Path, required=True, metavar="FILE", help="checkpoint of the encoder")
+    parser.add_argument("--generator", type=Path, required=True, metavar="FILE", help="checkpoint of the decoder")
+    parser.add_argument(
+        "--recogniser", type=Path, required=True, metavar="FILE", help="model.bin of Whisper tiny.en, which listens"
+    )
+    parser.add_argument("--noise", type=Path, metavar="FOLDER", help="sounds to put under the speech")
+    _home_arguments(parser, required=True)
+    parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rates (1)")
+
+
+def joint(args: argparse.Namespace) -> int:
+    """Do `rtvc train joint`; return the exit code. Raises TrainingError."""
+    import dataclasses
+
+    from .joint import JointPlan, train_joint
+    from .timbres import Timbres
+
+    _compute(args)
+    plan = JointPlan()
+    plan = dataclasses.replace(
+        plan,
+        schedule=dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps),
+        batch=args.batch or plan.batch,
+        encoder_rate=plan.encoder_rate * args.rate,
+        head_rate=plan.head_rate * args.rate,
+        decoder_rate=plan.decoder_rate * args.rate,
+        judges_rate=plan.judges_rate * args.rate,
+        half_precision=not args.full_precision,
+        seed=args.seed,
+    )
+    if plan.schedule.steps <= plan.schedule.wait:
+        raise TrainingError(f"--steps {args.steps}: more than {plan.schedule.wait} are needed; until then judges learn")
+    home = Timbres(args.kokoro_voices).voice(args.home)
+    files = (args.encoder, args.generator, args.recogniser)
+    return _trained(args.run_folder, train_joint(args.set, args.run_folder, plan, *files, home, args.noise))
 
 
 def _trained(folder: Path, means: dict[str, float]) -> int:

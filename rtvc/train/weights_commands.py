@@ -1,4 +1,4 @@
-"""`rtvc train export` and `card`: trained networks as the weights that the program ships."""
+"""`rtvc train average`, `export` and `card`: trained networks as the weights that the program ships."""
 
 from __future__ import annotations
 
@@ -11,6 +11,27 @@ VOICES = (
     "heart=af_heart,bella=af_bella,sarah=af_sarah,emma=bf_emma,"
     "michael=am_michael,puck=am_puck,fenrir=am_fenrir,george=bm_george"
 )
+
+
+def average_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `rtvc train average` to parser."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="checkpoint to write")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="checkpoints of one network")
+    parser.add_argument("--shares", metavar="LIST", help="X,X,...: one for each file, in all 1 (equal ones)")
+
+
+def average(args: argparse.Namespace) -> int:
+    """Do `rtvc train average`; return the exit code. Raises TrainingError."""
+    from . import TrainingError
+    from .average import average
+
+    try:
+        shares = [float(share) for share in args.shares.split(",")] if args.shares else None
+    except ValueError:
+        raise TrainingError(f"--shares {args.shares}: are no numbers, as 0.5,0.5 are") from None
+    average(args.out, args.files, shares)
+    print(f"{args.out}: the average of {len(args.files)} checkpoints")
+    return 0
 
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:

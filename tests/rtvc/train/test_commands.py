@@ -17,6 +17,8 @@ from rtvc.train.commands import STEPS
 from rtvc.train.dataset import TrainingSet
 from tests.rtvc.train.toy import toy_set
 
+JOINT = ["--encoder", "e.pt", "--generator", "g.pt", "--recogniser", "model.bin", "--kokoro-voices", "SET"]
+
 
 @pytest.mark.parametrize("name", list(STEPS))
 def test_every_step_explains_itself_with_examples_that_parse(name: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,6 +67,8 @@ def test_data_makes_a_set_and_says_what_it_left_out(tmp_path: Path, capsys: pyte
         (["data", "SET/gone", "SET", "--licence", "x"], "no such folder"),
         (["encoder", "SET", "run", "--device", "abacus"], "--device abacus: cannot be used here"),
         (["align", "SET", "gone.pt"], "gone.pt: no such file"),
+        (["joint", "SET", "run", *JOINT, "--steps", "150"], "--steps 150: more than 150 are needed"),
+        (["joint", "SET", "run", *JOINT], "SET: no voices"),
         (
             [
                 "export",

@@ -162,3 +162,29 @@ def test_a_log_that_was_cut_off_is_read_to_where_it_goes(tmp_path: Path) -> None
     (tmp_path / "b.csv").write_text("a,b\n1,2\n")
     with pytest.raises(TrainingError, match="no training log"):
         read_curves(tmp_path / "b.csv")
+
+
+def test_rates_are_zero_while_they_wait_and_then_warm_up() -> None:
+    plan = Schedule(steps=1000, warm_up=2, wait=3)
+    assert [plan.factor(step) for step in range(3)] == [0.0, 0.0, 0.0]
+    assert plan.factor(3) == pytest.approx(0.5, abs=1e-3) and plan.factor(4) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_steps_without_a_loss_change_nothing_and_parts_are_clipped_apart(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"steep": nn.Linear(1, 1), "flat": nn.Linear(1, 1)})
+    optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
+    plan = Schedule(steps=2, warm_up=1, floor=1.0)
+    limits = [(model["steep"], 0.1), (model["flat"], 10.0)]
+    run = Loop(tmp_path, model, optimiser, plan, seed=0, clip_norms=limits)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def losses(_rng: np.random.Generator, step: int) -> Mapping[str, Tensor]:
+        if step == 0:
+            return {"judges' loss": torch.zeros(())}
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        return {"loss": 1000.0 * model["steep"].bias.sum() + model["flat"].bias.sum()}
+
+    run.run(losses)
+    moved = {name: float((before[name] - value).abs().max()) for name, value in model.state_dict().items()}
+    assert moved["steep.bias"] == pytest.approx(0.1, abs=1e-5) and moved["flat.bias"] == pytest.approx(1.0, abs=1e-5)

@@ -1,0 +1,176 @@
+"""Batches for the joint training: a cut of speech to be said, and the window of sound in which the encoder hears it.
+
+A share of the cuts is for the home voice, mostly of real recordings; the others are renditions, each heard in some
+rendition of its sentence. The window reaches further than the cut: back, so that the encoder has a past, and on by
+what the teacher hears of the future. It begins at a multiple of PERIOD decoder frames, after which heads meet the
+same phases again (8 decoder frames last as long as 5 encoder frames), so that its frames are those of the utterance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rtvc.models.encoder import DECODER_UNITS, FRAME_UNITS, WAIT_MS, WAIT_UNIT_MS
+
+from .adversarial import filled_f0, renditions, sentence, transposed
+from .batches import Spoiling, melody, spoiled
+from .dataset import FRAME_FRAMES, FRAME_FRAMES_24K, Floats, Item, TrainingSet
+from .generator import TEACHER_REACH
+from .hearing import tracked, wait_of
+from .timbres import SCALE, TIMBRE
+
+PERIOD = FRAME_UNITS
+PAST = 80  # decoder frames, at least, that the encoder hears before the first one that is used
+UNSAID = int(np.ceil(max(WAIT_MS.values()) / (DECODER_UNITS * WAIT_UNIT_MS)))  # at a window's end: not yet waited for
+UNKNOWN = -1  # as a code
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """What is cut from where."""
+
+    frames: int = 160
+    history: int = 44
+    """Frames at a cut's start that are not judged: their past is unknown."""
+    home: float = 0.45
+    """Share of cuts for the home voice..."""
+    recorded: float = 0.85
+    """...and the share of these that is of real recordings, where the set has any."""
+    clear: float = 0.55
+    """Share of cuts at the operating point `clear`."""
+    spoiling: Spoiling = field(default_factory=Spoiling)
+
+    @property
+    def span(self) -> int:
+        """Frames that are used: the cut, and around it what the teacher hears of it."""
+        return self.frames + 2 * TEACHER_REACH
+
+    @property
+    def window(self) -> int:
+        """Frames that are heard."""
+        return -(-(PERIOD - 1 + PAST + self.span + UNSAID) // PERIOD) * PERIOD
+
+
+class Windows(NamedTuple):
+    """A batch of b windows. Frames are decoder frames."""
+
+    mel: Tensor
+    """What the encoder hears of the window, spoiled: [b, rows, MEL_BANDS]."""
+    codes: Tensor
+    """True code of the window's frames, UNKNOWN outside the utterance: int64[b, window]."""
+    energy: Tensor
+    """Energy of the window's frames, NaN where it is not known: [b, window]."""
+    first: Tensor
+    """Which frame of the window is the first of the span: int64[b]."""
+    span_codes: Tensor
+    """True code of the span's frames; outside the utterance that of its end: int64[b, span]."""
+    inside: Tensor
+    """Which of the span's frames are in the utterance: bool[b, span]."""
+    f0_hz: Tensor
+    """F0 of the span's frames, should they be voiced: at the operating point, and at `fast`. [b, 2, span]."""
+    clear: Tensor
+    """Whether the operating point is `clear`: bool[b]."""
+    home: Tensor
+    """Whether the home voice is to say it: bool[b]."""
+    sound: Tensor
+    """The rendition that should be heard, zeros for the home voice: [b, 300 frames] at 24 kHz."""
+    timbre: Tensor
+    """Its timbre, likewise: [b, TIMBRE]."""
+
+
+class WindowBatches:
+    """Draws windows from a set."""
+
+    def __init__(self, data: TrainingSet, noises: Sequence[Floats], cutting: Cutting) -> None:
+        self._data, self._noises, self._cutting = data, list(noises), cutting
+        self._same = renditions(data)
+        self._renditions = [item for same in self._same.values() for item in same]
+        self._recordings = [item for item in data.train if not item.exact]
+        lengths = np.array([item.n for item in self._recordings], np.float64)
+        self._chances = lengths / lengths.sum()
+
+    def draw(self, rng: np.random.Generator, count: int) -> Windows:
+        """Return count windows."""
+        drawn = [self._window(rng) for _ in range(count)]
+        return Windows(*(torch.tensor(np.stack(part)) for part in zip(*drawn, strict=True)))
+
+    def _window(self, rng: np.random.Generator) -> tuple[Any, ...]:
+        how = self._cutting
+        home = bool(rng.random() < how.home)
+        wanted = self._any_rendition(rng)
+        if not home:
+            others = self._same[sentence(wanted)]
+            item = others[int(rng.integers(len(others)))]
+        else:
+            item = self._any_recording(rng) if self._recordings and rng.random() < how.recorded else wanted
+        frames = min(_frames(item), _frames(wanted)) if not home else _frames(item)
+        begin = int(rng.integers(-how.history // 2, max(1, frames - how.frames + 10)))
+        return self._cut(item, None if home else wanted, frames, begin, rng)
+
+    def _cut(
+        self, item: Item, wanted: Item | None, frames: int, begin: int, rng: np.random.Generator
+    ) -> tuple[Any, ...]:
+        """Return the parts of `Windows` for the cut of item, of so many frames, that begins at a frame.
+
+        wanted: the rendition that should be heard, if it is not the home voice.
+        """
+        data, how = self._data, self._cutting
+        start = begin - TEACHER_REACH
+        window = (start - PAST) // PERIOD * PERIOD
+        first = start - window
+        x = stretch(data.sound(item), window * FRAME_FRAMES, how.window * FRAME_FRAMES, 0.0)
+        clear = bool(rng.random() < how.clear)
+        codes = data.code_idx[data.rows(item), 0].astype(np.int64)
+        of_span = np.arange(start, start + how.span)
+        held = np.clip(of_span, 0, frames - 1)
+        if wanted is None:
+            waits = [wait_of("clear" if clear else "fast"), wait_of("fast")]
+            f0_hz = transposed(np.stack([tracked(x, wait, first + how.span)[first:] for wait in waits]), rng)
+            sound, timbre = np.zeros(how.frames * FRAME_FRAMES_24K, np.float32), np.zeros(TIMBRE, np.float32)
+        else:
+            filled = filled_f0(data.melody(wanted)[0] * np.float32(wanted.f0_scale))[held]
+            f0_hz = np.stack([filled, filled])
+            said = data.audio24[wanted.start24 : wanted.start24 + frames * FRAME_FRAMES_24K].astype(np.float32) / 32768
+            sound = stretch(said, begin * FRAME_FRAMES_24K, how.frames * FRAME_FRAMES_24K, 0.0)
+            timbre = (SCALE * np.array(data.timbres[wanted.tv])).astype(np.float32)
+        return (
+            spoiled(x, self._noises, how.spoiling, rng),
+            stretch(codes[: _frames(item)], window, how.window, UNKNOWN),
+            stretch(melody(data, item)[0][: _frames(item)], window, how.window, np.nan),
+            first,
+            codes[held],
+            of_span == held,
+            f0_hz.astype(np.float32),
+            clear,
+            wanted is None,
+            sound,
+            timbre,
+        )
+
+    def _any_recording(self, rng: np.random.Generator) -> Item:
+        """Return a recording, drawn by its length."""
+        return self._recordings[rng.choice(len(self._recordings), p=self._chances)]
+
+    def _any_rendition(self, rng: np.random.Generator) -> Item:
+        return self._renditions[int(rng.integers(len(self._renditions)))]
+
+
+def stretch(x: NDArray[Any], start: int, count: int, outside: float) -> NDArray[Any]:
+    """Return x[start : start + count], of x's dtype, with `outside` where x has nothing (start may be negative)."""
+    found = np.full(count, outside, x.dtype)
+    into = x[max(0, start) : max(0, start + count)]
+    at = max(0, -start)
+    found[at : at + len(into)] = into
+    return found
+
+
+def _frames(item: Item) -> int:
+    """Return how many whole frames of an utterance have a code."""
+    return min(item.n // FRAME_FRAMES, sum(item.frames))
