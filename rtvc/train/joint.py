@@ -7,8 +7,9 @@ decoder. At `clear` the head `fast` is read besides, for the later frame. So tha
 naming the true ones.
 
 Losses: those of `adversarial` (spectra, judges' scores, what judges see), the distance to a speech recogniser
-(`recogniser`), and the cross-entropy of both heads with the distance of their energy. The judges begin alone, for they
-know nothing yet. What is exported is the moving average of both networks' weights, encoder.pt and generator.pt.
+(`recogniser`), and the cross-entropy of both heads with the distance of their energy and what they say of voicing. The
+judges begin alone, for they know nothing yet. What is exported is the moving average of both networks' weights,
+encoder.pt and generator.pt.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from .excitation import pulse_train
 from .generator import TEACHER_REACH
 from .judging import Judging
 from .loop import Loop, Schedule, load_weights, write_checkpoint
-from .losses import known_l1, spectral_distance
+from .losses import known_bce, known_l1, spectral_distance
 from .recogniser import Recogniser, recogniser_of
 from .synthesis import excitation, synthesise
 from .teacher import Teacher
@@ -64,6 +65,7 @@ class JointPlan:
     feature_weight: float = 2.0
     recogniser_weight: float = 4.0
     energy_weight: float = 0.1
+    voicing_weight: float = 0.2
     smoothing: float = 0.05
     """Share of a code's probability that is spread over all of them."""
     half_precision: bool = True
@@ -135,6 +137,8 @@ class Joint:
             )
             distance = known_l1(value[..., CODES], energy / ENERGY_SCALE)
             found[f"loss of energy/{name}"] = plan.energy_weight * distance
+            mistaken = known_bce(value[..., CODES + 1], windows.voiced[:, :n])
+            found[f"loss of voicing/{name}"] = plan.voicing_weight * mistaken
             found[f"codes right/{name}"] = (logits.argmax(-1) == codes)[known].float().mean()
         return found
 

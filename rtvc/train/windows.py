@@ -67,6 +67,8 @@ class Windows(NamedTuple):
     """True code of the window's frames, UNKNOWN outside the utterance: int64[b, window]."""
     energy: Tensor
     """Energy of the window's frames, NaN where it is not known: [b, window]."""
+    voiced: Tensor
+    """Whether they are voiced, likewise."""
     first: Tensor
     """Which frame of the window is the first of the span: int64[b]."""
     span_codes: Tensor
@@ -143,7 +145,7 @@ class WindowBatches:
         return (
             spoiled(x, self._noises, how.spoiling, rng),
             stretch(codes[: _frames(item)], window, how.window, UNKNOWN),
-            stretch(melody(data, item)[0][: _frames(item)], window, how.window, np.nan),
+            *(stretch(known[: _frames(item)], window, how.window, np.nan) for known in melody(data, item)),
             first,
             codes[held],
             of_span == held,
