@@ -23,7 +23,12 @@ MISUSE = (
     "voices imitate none."
 )
 PARENTS = (
-    ("Whisper tiny.en", "OpenAI", "MIT", "the encoder began as its encoder, made causal and trained on"),
+    (
+        "Whisper tiny.en",
+        "OpenAI",
+        "MIT",
+        "the encoder began as its encoder, made causal and trained on; the joint training listened through it",
+    ),
     (
         "hibari-tts 0.2.1",
         "its authors",
