@@ -94,8 +94,8 @@ def adapt(
     """Fit the voice `name` to recordings (samples float32[n] mono, rate in Hz) of its speaker.
 
     told(share done, what) hears of the progress. Raises VoiceError if PyTorch or onnx is missing, the voice is a blend,
-    or the recordings are too short or not its speaker's. KeyboardInterrupt and SystemExit leave the voice as it was
-    and keep what the fit has reached, for the next one.
+    or the recordings are too short or not its speaker's. Whatever ends a fit, a signal or a full disk,
+    leaves the voice as it was and keeps what the fit has reached, for the next one.
     """
     _check_packages()
     profile = library.find(name)
@@ -126,14 +126,10 @@ def adapt(
             "speaker alone"
         )
     held_out, rest = _split(said)
-    try:
-        fitted, first = _fitted(library, profile, rest, held_out, told)
-        told(0.9, "judging")
-        before, after = _judged(profile, fitted, [*held_out, *rest], speaker)
-        kept = after.likeness > before.likeness and after.content >= before.content - WORSE_CONTENT
-    except Exception:  # an interrupt is none: what was reached stays, sealed
-        library.end_fit(profile.id, None)
-        raise
+    fitted, first = _fitted(library, profile, rest, held_out, told)
+    told(0.9, "judging")
+    before, after = _judged(profile, fitted, [*held_out, *rest], speaker)
+    kept = after.likeness > before.likeness and after.content >= before.content - WORSE_CONTENT
 
     def adapted(now: Profile) -> Profile:
         return dataclasses.replace(now, timbre=fitted.timbre, personal=fitted.personal)
