@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from . import TrainingError
+
+if TYPE_CHECKING:
+    from .adversarial import VoicesPlan
+    from .encoder import EncoderPlan
+    from .generator import DistilPlan
+    from .joint import JointPlan
+    from .speaker import SpeakerPlan
+
+Plan = TypeVar("Plan", "EncoderPlan", "DistilPlan", "VoicesPlan", "JointPlan", "SpeakerPlan")
 
 
 def _computing(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +44,12 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     _computing(parser)
 
 
+def _told(plan: Plan, args: argparse.Namespace) -> Plan:
+    """Return a plan with what every run is told."""
+    schedule = dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps)
+    return dataclasses.replace(plan, schedule=schedule, batch=args.batch or plan.batch, seed=args.seed)
+
+
 def _precision_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full-precision", action="store_true", help="compute in 32 bits, not in bfloat16")
 
@@ -56,21 +73,16 @@ def encoder_arguments(parser: argparse.ArgumentParser) -> None:
 
 def encoder(args: argparse.Namespace) -> int:
     """Do `rtvc train encoder`; return the exit code. Raises TrainingError."""
-    import dataclasses
-
     from .encoder import EncoderPlan, train_encoder
 
     _compute(args)
-    plan = EncoderPlan()
+    plan = _told(EncoderPlan(), args)
     plan = dataclasses.replace(
         plan,
-        schedule=dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps),
-        batch=args.batch or plan.batch,
         seconds=args.seconds,
         encoder_rate=plan.encoder_rate * args.rate,
         head_rate=plan.head_rate * args.rate,
         half_precision=not args.full_precision,
-        seed=args.seed,
     )
     return _trained(args.run_folder, train_encoder(args.set, args.run_folder, plan, args.init, args.noise))
 
@@ -97,22 +109,14 @@ def generator_arguments(parser: argparse.ArgumentParser) -> None:
 
 def generator(args: argparse.Namespace) -> int:
     """Do `rtvc train generator`; return the exit code. Raises TrainingError."""
-    import dataclasses
-
     from .adversarial import VoicesPlan, train_voices
     from .generator import DistilPlan, distil
     from .timbres import Timbres
 
     _compute(args)
-    plan: DistilPlan | VoicesPlan = DistilPlan() if args.stage == "distil" else VoicesPlan()
-    plan = dataclasses.replace(
-        plan,
-        schedule=dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps),
-        batch=args.batch or plan.batch,
-        rate=plan.rate * args.rate,
-        half_precision=not args.full_precision,
-        seed=args.seed,
-    )
+    plan: DistilPlan | VoicesPlan
+    plan = _told(DistilPlan(), args) if args.stage == "distil" else _told(VoicesPlan(), args)
+    plan = dataclasses.replace(plan, rate=plan.rate * args.rate, half_precision=not args.full_precision)
     if isinstance(plan, DistilPlan):
         return _trained(args.run_folder, distil(args.set, args.run_folder, plan, args.init, encoder=args.encoder))
     if args.init is None or args.kokoro_voices is None:
@@ -137,23 +141,18 @@ def joint_arguments(parser: argparse.ArgumentParser) -> None:
 
 def joint(args: argparse.Namespace) -> int:
     """Do `rtvc train joint`; return the exit code. Raises TrainingError."""
-    import dataclasses
-
     from .joint import JointPlan, train_joint
     from .timbres import Timbres
 
     _compute(args)
-    plan = JointPlan()
+    plan = _told(JointPlan(), args)
     plan = dataclasses.replace(
         plan,
-        schedule=dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps),
-        batch=args.batch or plan.batch,
         encoder_rate=plan.encoder_rate * args.rate,
         head_rate=plan.head_rate * args.rate,
         decoder_rate=plan.decoder_rate * args.rate,
         judges_rate=plan.judges_rate * args.rate,
         half_precision=not args.full_precision,
-        seed=args.seed,
     )
     if plan.schedule.steps <= plan.schedule.wait:
         raise TrainingError(f"--steps {args.steps}: more than {plan.schedule.wait} are needed; until then judges learn")
@@ -177,12 +176,8 @@ def speaker_arguments(parser: argparse.ArgumentParser) -> None:
 
 def speaker(args: argparse.Namespace) -> int:
     """Do `rtvc train speaker`; return the exit code. Raises TrainingError."""
-    import dataclasses
-
     from .speaker import SpeakerPlan, train_speaker
 
     _compute(args)
-    plan = SpeakerPlan(seed=args.seed)
-    schedule = dataclasses.replace(plan.schedule, steps=args.steps or plan.schedule.steps)
-    plan = dataclasses.replace(plan, schedule=schedule, batch=args.batch or plan.batch)
+    plan = _told(SpeakerPlan(), args)
     return _trained(args.run_folder, train_speaker(args.set, args.run_folder, plan, args.init))
