@@ -48,9 +48,9 @@ def card_text(
     lines = [
         "# The weights of the neural voice",
         "",
-        f"Made by `rtvc train` at revision {revision}. Sound in, another voice out; see `models/encoder.py` and",
-        "`models/generator.py` for the networks, `models/speaker.py` for the one that knows voices, `rtvc/train` for",
-        "every step.",
+        f"As of revision {revision}. Sound in, another voice out; see `models/encoder.py` and `models/generator.py`",
+        "for the networks, `models/speaker.py` for the one that knows voices, `rtvc/train` for every step, and",
+        "`models/EXPERIMENTS.md` for how each was run for these weights: not always by the command as it is now.",
         "",
         f"**Intended use.** {INTENDED_USE}",
         "",
