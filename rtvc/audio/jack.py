@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 
@@ -37,6 +38,7 @@ _PIPEWIRE_LIBRARIES = (
 _MAX_INPUTS = 8
 
 ASK_S = 10.0
+LEAVING_S = 0.25  # the server undoes the connections of a client that has died before it forgets its ports
 _ASK = """
 import ctypes
 library = ctypes.CDLL("libjack.so.0")
@@ -287,10 +289,13 @@ class JackStreams:
         return self._watch.stalled()
 
     def _unplugged(self, device: str, *, output: bool) -> Lost:
-        try:
-            self._client.device_ports(device, output=output)
-        except DeviceError:
-            return Lost("device_lost", f"{device} went away")
+        until_s = time.monotonic() + LEAVING_S
+        while time.monotonic() < until_s:
+            try:
+                self._client.device_ports(device, output=output)
+            except DeviceError:
+                return Lost("device_lost", f"{device} went away")
+            time.sleep(0.01)
         return Lost("device_taken", f"{device} was taken from us: another program undid our connection")
 
     def latency_ms(self) -> tuple[float, float] | None:
