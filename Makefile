@@ -26,9 +26,9 @@ BENCHES := compute latency isolation drift convert coldstart control faults kill
 demo: system-run $(VENV)/.run
 	$(BIN)/rtvc demo
 
-# two at a time, for half of the tests mostly wait for sound; those of one file stay together
+# two at a time, for half of the tests mostly wait for sound; those of one file stay together; each on one core
 test: system-test lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
