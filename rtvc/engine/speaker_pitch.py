@@ -1,8 +1,13 @@
 """Where the voice's melody goes: from the speaker's F0 to the wanted F0 and formant ratio, once a tick.
 
-The speaker's centre is the running mean of log F0 over voiced ticks: the first seconds count fully, later ones with
-a time constant of CENTRE_S, so a target pitch is reached within a second and then drifts with the speaker's mood
-only slowly. Intonation is scaled around that centre in octaves.
+The speaker's centre is what log F0 is on average: the first seconds count fully, later ones with a time constant of
+CENTRE_S, so it drifts with the speaker's mood only slowly. While little was heard, the average is weighed against what
+adults' voices are: one that begins on a low note is taken for a man's on that note or a woman's at rest, by how likely
+each is. After SETTLE_S the centre follows that guess no faster than GLIDE_S, for its own moves are heard as melody.
+Intonation is scaled around the centre in octaves.
+
+Source of the two centres: Traunmueller & Eriksson, "The frequency range of the voice fundamental in the speech of male
+and female adults" (1995).
 """
 
 from __future__ import annotations
@@ -10,7 +15,11 @@ from __future__ import annotations
 from math import exp, log
 
 CENTRE_S = 6.0
-START_HZ = 150.0  # between the usual male and female centres, until the speaker has spoken
+SETTLE_S, GLIDE_S = 0.2, 0.5  # of voice
+ADULTS = (log(120.0), log(210.0))
+ADULTS_DEVIATION = 0.16  # of people's centres around each, in log F0
+SPEECH_DEVIATION = 0.17  # of one person's F0 around the centre, independent every SPEECH_S
+SPEECH_S = 0.1
 LOWEST_HZ, HIGHEST_HZ = 35.0, 1600.0
 MODE_SHIFT, MODE_TARGET, MODE_NOTE, MODE_ROBOT = range(4)
 
@@ -19,19 +28,33 @@ class SpeakerPitch:
     """The speaker's running pitch centre and the mapping of F0."""
 
     def __init__(self, tick_s: float) -> None:
-        self._least_rate = tick_s / CENTRE_S
+        self._tick_s = tick_s
         self.reset()
 
     def reset(self) -> None:
         """Forget the speaker."""
-        self.log_centre = log(START_HZ)
-        self.voiced_ticks = 0
+        self.log_centre = sum(ADULTS) / 2.0
+        self.voiced_s = self.log_mean = 0.0
 
     def observe(self, own_hz: float) -> None:
         """Take the F0 of one tick; 0 means unvoiced."""
-        if own_hz > 0.0:
-            self.voiced_ticks += 1
-            self.log_centre += max(1.0 / self.voiced_ticks, self._least_rate) * (log(own_hz) - self.log_centre)
+        if own_hz <= 0.0:
+            return
+        self.voiced_s += self._tick_s
+        self.log_mean += self._tick_s / min(self.voiced_s, CENTRE_S) * (log(own_hz) - self.log_mean)
+        share = 1.0 if self.voiced_s <= SETTLE_S else self._tick_s / GLIDE_S
+        self.log_centre += share * (self._guess() - self.log_centre)
+
+    def _guess(self) -> float:
+        """Return the expected centre, given the mean of what was heard: a mixture of two normal priors."""
+        heard = self.voiced_s / SPEECH_S / SPEECH_DEVIATION**2
+        known = heard / (heard + 1.0 / ADULTS_DEVIATION**2)
+        spread = ADULTS_DEVIATION**2 / known
+        off = [self.log_mean - centre for centre in ADULTS]
+        least = min(abs(o) for o in off)
+        likely = [exp((least * least - o * o) / (2.0 * spread)) for o in off]
+        guesses = (centre + known * o for centre, o in zip(ADULTS, off, strict=True))
+        return sum(p * guess for p, guess in zip(likely, guesses, strict=True)) / sum(likely)
 
     def centre_hz(self) -> float:
         """Return the speaker's centre."""

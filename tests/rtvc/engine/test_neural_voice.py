@@ -119,18 +119,19 @@ def test_pitch_moves_by_the_semitones_asked_for(voice: NeuralVoice) -> None:
 
 
 def test_breath_whisper_and_telephone_shape_it_too(voice: NeuralVoice) -> None:
-    x = sample("female", 2.0)
+    x = sample("female", 4.0)
 
     def share_above(y: NDArray[np.float32], hz: float) -> float:
-        power = np.abs(np.fft.rfft(y[RATE_HZ:])) ** 2
+        power = np.abs(np.fft.rfft(y[RATE_HZ : 2 * RATE_HZ])) ** 2
         return float(power[round(hz) :].sum() / power.sum())
 
     plain = run(engine_with(voice), x, [480])
     breathy, whispered = (
         run(engine_with(voice, **{name: 1.0}), x, [480]) for name in ("breath_amount", "whisper_amount")
     )
-    pitch = [_autocorrelation_peak(y[RATE_HZ:]) for y in (plain, breathy, whispered)]
-    assert pitch[1] < 0.9 * pitch[0] and pitch[2] < 0.6 * pitch[0]
+    tone, breathed, noise = (_autocorrelation_peak(y[RATE_HZ:]) for y in (plain, breathy, whispered))
+    assert noise < 0.6 * tone
+    assert breathed - noise < 0.9 * (tone - noise)  # noise has peaks too, by chance
     assert share_above(run(engine_with(voice, telephone_amount=1.0), x, [480]), 5000.0) < 0.02 * share_above(
         plain, 5000.0
     )
