@@ -67,7 +67,7 @@ def test_speech_keeps_its_pitch_and_says_everything_in_its_place(voice: str, tem
     import pyworld
 
     def f0(sound: Sound) -> NDArray[np.float64]:
-        found, _ = pyworld.harvest(sound.astype(np.float64), rate_hz, frame_period=10.0)
+        found: NDArray[np.float64] = pyworld.harvest(sound.astype(np.float64), rate_hz, frame_period=10.0)[0]
         return found
 
     def envelope(sound: Sound, frames: float) -> NDArray[np.float64]:
