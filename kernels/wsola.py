@@ -1,15 +1,16 @@
-"""Playing sound faster with its pitch kept: WSOLA (waveform similarity overlap-add) over a line of waiting samples.
+"""Playing sound faster or slower with its pitch kept: WSOLA (waveform similarity overlap-add) over a line of samples.
 
 Sound is pushed into the line and pulled out of it. At speed 1 it comes out as it went in, at once. Above that a
 stretch of time is owed with every HOP_S, and taken out where the waveform repeats itself: of all cuts from SHORTEST_S
 to `longest` the one after which the next FADE_S most resemble what would have come (normalised cross-correlation),
 joined by a raised-cosine cross-fade. A cut that fits badly (a consonant's onset) waits for a better place until too
-much is owed; in silence any fits. So whole periods go, and on average no more than the speed asks for.
+much is owed; in silence any fits. So whole periods go, and on average no more than the speed asks for. Below speed 1
+the same stretch is played twice instead.
 
 What is older than may be heard is dropped the same way, by a cross-fade over the gap (`wsola_skip`), or altogether
 (`wsola_clear`). Everything is decided by sample counts: however sound is pushed
-and pulled, the same samples come out. Delay: none; to cut it needs FADE_S + longest of sound ahead, and gives nothing
-(fewer frames than asked for) while that is not there. Rates 8 to 192 kHz; allocates nothing.
+and pulled, the same samples come out. Delay: none; to cut or repeat it needs FADE_S + longest of sound ahead, and gives
+nothing (fewer frames than asked for) while that is not there. Rates 8 to 192 kHz; allocates nothing.
 
 Source: Verhelst & Roelands, "An overlap-add technique based on waveform similarity (WSOLA)", ICASSP 1993.
 """
@@ -40,7 +41,7 @@ class WsolaState(NamedTuple):
 
     line: NDArray[np.float32]  # a power of two long
     counts: NDArray[np.int64]  # frames pushed and gone, frames to the next hop, cuts, frames of a fade-in to do
-    owed: NDArray[np.float64]  # frames that should have been taken out by now
+    owed: NDArray[np.float64]  # frames that should have been taken out by now; below 0: played twice
     rising: NDArray[np.float32]  # the cross-fade's window
     hop: int
     shortest: int
@@ -48,8 +49,11 @@ class WsolaState(NamedTuple):
     rate_hz: float
 
 
-def wsola_state(rate_hz: float, frames: int) -> WsolaState:
-    """Return an empty line for at least `frames` frames at rate_hz (8000..192000). Raises ValueError."""
+def wsola_state(rate_hz: float, frames: int, shortest_s: float = SHORTEST_S) -> WsolaState:
+    """Return an empty line for at least `frames` frames at rate_hz (8000..192000). Raises ValueError.
+
+    shortest_s is the shortest cut; to keep up with a speed it must be at least HOP_S * abs(speed - 1).
+    """
     if not 8000 <= rate_hz <= 192000:
         raise ValueError(f"rate_hz must lie in 8000..192000, got {rate_hz:g}")
     fade = round(FADE_S * rate_hz)
@@ -62,7 +66,7 @@ def wsola_state(rate_hz: float, frames: int) -> WsolaState:
         np.zeros(1),
         rising.astype(np.float32),
         round(HOP_S * rate_hz),
-        round(SHORTEST_S * rate_hz),
+        round(shortest_s * rate_hz),
         max(1, round(rate_hz / SEARCH_HZ)),
         rate_hz,
     )
@@ -76,7 +80,7 @@ def wsola_fill(state: WsolaState) -> int:
 
 @njit(cache=True, nogil=True)
 def wsola_gone(state: WsolaState) -> tuple[int, int]:
-    """Return how many pushed frames have left the line, heard or not, and the number of cuts so far."""
+    """Return how many pushed frames have left the line, heard or not, and the number of cuts and repeats so far."""
     return state.counts[_READ], state.counts[_CUTS]
 
 
@@ -99,8 +103,9 @@ def wsola_push(state: WsolaState, x: NDArray[np.float32]) -> int:
 
 @njit(cache=True, nogil=True)
 def wsola_pull(state: WsolaState, y: NDArray[np.float32], speed: float, longest: int) -> int:
-    """Move waiting sound into y (float32[n]) at speed (1 or more), cutting no more than `longest` frames at a time.
+    """Move waiting sound into y (float32[n]) at speed (0.5..2), cutting no more than `longest` frames at a time.
 
+    Below speed 1 as many are played twice, for which the line needs room: it waits with them while there is none.
     Return how many frames came: fewer than n where sound, or what must lie ahead of a cut, is not there yet.
     """
     line, counts = state.line, state.counts
@@ -108,17 +113,22 @@ def wsola_pull(state: WsolaState, y: NDArray[np.float32], speed: float, longest:
     done = 0
     while done < y.shape[0]:
         if counts[_TO_HOP] == 0:
-            if speed > 1.0 and longest >= state.shortest:
+            sign = 1.0 if speed > 1.0 else -1.0
+            if speed != 1.0 and longest >= state.shortest:
                 owed = state.owed[0] + state.hop * (speed - 1.0)
-                if owed >= OWED_S * state.rate_hz:
+                if sign * owed >= OWED_S * state.rate_hz:
                     if wsola_fill(state) < longest + state.rising.shape[0]:
                         break
-                    lag = _best_lag(state, longest, owed >= DUE_S * state.rate_hz)
-                    if lag > 0:
-                        _join(state, lag)
+                    lag = _best_lag(state, longest, sign * owed >= DUE_S * state.rate_hz)
+                    if lag > 0 and (speed > 1.0 or wsola_fill(state) + lag <= line.shape[0]):
+                        if speed > 1.0:
+                            _join(state, lag)
+                        else:
+                            _repeat(state, lag)
                         counts[_CUTS] += 1
-                        owed -= lag
-                state.owed[0] = min(owed, 2.0 * DUE_S * state.rate_hz)
+                        owed -= sign * lag
+                most = 2.0 * DUE_S * state.rate_hz
+                state.owed[0] = min(max(owed, -most), most)
             counts[_TO_HOP] = state.hop
         n = min(counts[_TO_HOP], y.shape[0] - done, wsola_fill(state))
         if n == 0:
@@ -162,6 +172,20 @@ def _join(state: WsolaState, lag: int) -> None:
         there = (read + lag + i) & mask
         line[there] = here + state.rising[i] * (line[there] - here)
     counts[_READ] = read + lag
+
+
+@njit(cache=True, nogil=True)
+def _repeat(state: WsolaState, lag: int) -> None:
+    """Go `lag` frames back, to play those ahead twice: the fade into the second time begins where the first ends."""
+    line, counts = state.line, state.counts
+    mask = line.shape[0] - 1
+    read = counts[_READ]
+    for i in range(lag):
+        line[(read - lag + i) & mask] = line[(read + i) & mask]
+    for i in range(state.rising.shape[0]):  # forwards: a lag may be shorter than the fade
+        here, on = (read + i) & mask, line[(read + lag + i) & mask]
+        line[here] = on + state.rising[i] * (line[here] - on)
+    counts[_READ] = read - lag
 
 
 @njit(cache=True, nogil=True)

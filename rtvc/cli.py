@@ -305,10 +305,11 @@ COMMANDS = {
         sound=True,
     ),
     "convert": Command(
-        "convert files; length, rate and loudness are kept, the result has one channel",
+        "convert files; length (but for --tempo), rate and loudness are kept, the result has one channel",
         "  rtvc convert talk.wav deep.wav --preset deep\n"
         "  rtvc convert interview.mp3 anonymous.flac --preset anonymous\n"
         "  rtvc convert text.wav heart.wav --voice heart --watermark\n"
+        "  rtvc convert text.wav calm.wav --voice heart --tempo 0.85\n"
         "  rtvc convert recordings/ converted/ --pitch 5 --formant 1.15 --jobs 4\n"
         "  rtvc convert a.wav b.flac converted/ --format ogg --set breath.amount=0.2 --json",
         *_elsewhere("rtvc.convert_command"),

@@ -26,6 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("wav", "flac", "ogg"), help="of all files that go to a folder")
     parser.add_argument("--jobs", type=int, metavar="N", help="files converted at a time (one for each core)")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
+    parser.add_argument(
+        "--tempo", type=float, metavar="R",
+        help="speak R times as fast, 0.5 to 2, with the pitch kept (as your own voice does, else 1)",
+    )  # fmt: skip
     add_watermark_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object about all files")
 
@@ -33,12 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert what was asked for; return the exit code."""
     from rtvc.engine.batch import convert_many, plan_jobs
+    from rtvc.engine.tempo import check_tempo
     from rtvc.sound_arguments import chosen_point, chosen_sound
 
     sound = chosen_sound(args)
     workers = args.jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     if workers < 1:
         raise ConfigError(f"--jobs {workers}: must be 1 or more")
+    if args.tempo is not None:
+        try:
+            check_tempo(args.tempo)
+        except ValueError as error:
+            raise ConfigError(f"--{error}") from None
     jobs = plan_jobs(args.inputs, args.output, f".{args.format}" if args.format else None)
     with StatusLine() as line:
 
@@ -54,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
             overwrite=args.force,
             watermark=args.watermark,
             own=sound.own,
+            tempo=args.tempo,
             workers=workers,
             progress=progress,
         )
@@ -68,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
         warn(report.warnings)
         if not args.json:
             loudness = "silence" if report.loudness_out is None else f"{report.loudness_out:.1f} LUFS"
-            print(f"{report.target}  {report.audio_s:.1f} s, {report.speed:.0f}x real time, {loudness}")
+            tempo = "" if report.tempo == 1.0 else f", tempo {report.tempo:g}"
+            print(f"{report.target}  {report.audio_s:.1f} s, {report.speed:.0f}x real time, {loudness}{tempo}")
     if failed and len(jobs) > 1:
         warn([f"{failed} of {len(jobs)} files failed"])
     return 1 if failed else 0

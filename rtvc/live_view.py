@@ -94,6 +94,8 @@ def run_live(choice: LiveChoice, sound: ChosenSound, point: str) -> int:
             stack.enter_context(session)
             line.show("")
             print(f"{told}. Ctrl-C ends it.", file=sys.stderr)
+            if sound.own and sound.own.tempo != 1.0:
+                print(f"this voice's tempo ({sound.own.tempo:g}) is for files; live it keeps your own", file=sys.stderr)
             if runs:
                 print(f"neural voice ({point}) on {runs.provider}: {runs.reason}", file=sys.stderr)
             monitor = stack.enter_context(contextlib.closing(_monitor(choice.monitor, devices)))

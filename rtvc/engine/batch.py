@@ -102,19 +102,22 @@ def convert_many(
     overwrite: bool = False,
     watermark: bool | None = None,
     own: OwnVoice | None = None,
+    tempo: float | None = None,
     workers: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> list[Outcome]:
     """Convert all jobs with the same sound (float64[len(PARAMS)]); return their outcomes in the order given.
 
-    watermark and own are as `convert_file` has them.
+    watermark, own and tempo are as `convert_file` has them.
     progress is called often with the number of files done and the fraction of all work done; it may raise to stop.
     """
     report_progress = progress or (lambda _done, _fraction: None)
     for job in jobs if len(jobs) > 1 else ():
         with contextlib.suppress(OSError):  # convert_file says it better
             job.target.parent.mkdir(parents=True, exist_ok=True)
-    convert = partial(convert_file, values=values, point=point, overwrite=overwrite, watermark=watermark, own=own)
+    convert = partial(
+        convert_file, values=values, point=point, overwrite=overwrite, watermark=watermark, own=own, tempo=tempo
+    )
     if workers == 1 or len(jobs) == 1:
         return _convert_here(jobs, convert, report_progress)
     context = multiprocessing.get_context("spawn")

@@ -1,7 +1,8 @@
-"""A file through the engine: same length, same loudness, same rate, one channel.
+"""A file through the engine: same length (by the tempo), same loudness, same rate, one channel.
 
-1. Blocks are read, run through the engine and laid down as float32 in a nameless file in the target's folder. The
-   engine's delay is cut off in front and made up with silence behind, so length and timing are those of the source.
+1. Blocks are read, brought to the tempo, run through the engine and laid down as float32 in a nameless file in the
+   target's folder. The engine's delay is cut off in front and made up with silence behind, so length and timing are
+   those of the source at that tempo.
 2. With level.match on, one gain gives the whole the source's integrated loudness (BS.1770) plus level.gain_db. Where
    peaks would pass CEILING_DBFS a look-ahead limiter holds them, and the gain is raised for what that takes away.
 3. The result is written under a temporary name and renamed when complete.
@@ -35,6 +36,7 @@ from .marking import mark_for
 from .meter import LoudnessMeter
 from .own_voice import OwnVoice
 from .params import INDEX, default_values
+from .tempo import Sound, check_tempo, stretched, stretched_frames
 
 BLOCK_FRAMES = 16_384
 CEILING_DBFS = -1.05  # what 16 bits round to stays below -1 dBFS
@@ -49,13 +51,14 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class ConvertReport:
-    """What was done to one file. Loudness in LUFS (None: silence), peak in dBFS (None: silence)."""
+    """What was done to one file. frames: of the target. Loudness in LUFS, peak in dBFS (None: silence)."""
 
     source: Path
     target: Path
     rate_hz: int
     channels: int
     frames: int
+    tempo: float
     delay_frames: int
     loudness_in: float | None
     loudness_out: float | None
@@ -85,16 +88,22 @@ def convert_file(
     overwrite: bool = False,
     watermark: bool | None = None,
     own: OwnVoice | None = None,
+    tempo: float | None = None,
     progress: Progress | None = None,
 ) -> ConvertReport:
     """Convert source to target with the sound that values (float64[len(PARAMS)]) describe.
 
     point is the neural voice's operating point, should it be one. own is who voice.timbre = mine means. watermark says
-    whether the sound is marked with tool, voice and hour; None: if it is a person's voice (see `marking`). progress is
-    called with 0..1 after every block; what it raises ends the conversion and leaves nothing behind.
-    Raises AudioFileError naming path, number and what to do, and NetworkError if there is no such neural voice.
+    whether the sound is marked with tool, voice and hour; None: if it is a person's voice (see `marking`). tempo is
+    how much faster than in the source is spoken (0.5..2); None: as own does. progress is called with 0..1 after every
+    block; what it raises ends the conversion and leaves nothing behind.
+    Raises AudioFileError naming path, number and what to do, NetworkError if there is no such neural voice, and
+    ValueError for a tempo out of range.
     """
     start_s = time.perf_counter()
+    if tempo is None:
+        tempo = own.tempo if own else 1.0
+    check_tempo(tempo)
     report_progress = progress or (lambda _: None)
     if target.exists() and source.exists() and target.samefile(source):
         raise AudioFileError(f"{target}: is the source itself; choose another name")
@@ -106,15 +115,16 @@ def convert_file(
             engine.set_own(own.timbre)
         try:
             with tempfile.TemporaryFile(dir=target.parent, prefix=".rtvc-") as raw:
-                before, after = _run(engine, reader, raw, report_progress)
+                frames = stretched_frames(reader.frames, tempo)
+                before, after = _run(engine, reader, tempo, raw, report_progress)
                 aim = _aim(before.integrated(), after.integrated(), values)
                 gain_db, limited = _level(raw, after, aim, reader.rate_hz)
                 final = LoudnessMeter(reader.rate_hz)
-                with AudioWriter(target, reader.rate_hz, reader.frames, reader.bits, overwrite) as writer:
+                with AudioWriter(target, reader.rate_hz, frames, reader.bits, overwrite) as writer:
                     for block in _levelled(raw, gain_db, limited, reader.rate_hz):
                         writer.write(block)
                         final.add(block)
-                        report_progress(0.9 + 0.1 * final.frames / reader.frames)
+                        report_progress(0.9 + 0.1 * final.frames / frames)
         except OSError as error:
             raise write_error(target, error) from None
         warnings = reader.warnings()
@@ -129,6 +139,7 @@ def convert_file(
             reader.rate_hz,
             reader.channels,
             final.frames,
+            tempo,
             engine.delay_frames,
             _or_none(before.integrated()),
             _or_none(loudness),
@@ -141,31 +152,31 @@ def convert_file(
 
 
 def _run(
-    engine: Engine, reader: AudioReader, raw: IO[bytes], progress: Progress
+    engine: Engine, reader: AudioReader, tempo: float, raw: IO[bytes], progress: Progress
 ) -> tuple[LoudnessMeter, LoudnessMeter]:
-    """Lay the engine's output down in raw, aligned with the source; return the meters of source and output."""
-    x = np.zeros(BLOCK_FRAMES, np.float32)
-    y = np.zeros(BLOCK_FRAMES, np.float32)
+    """Lay the engine's output down in raw, aligned with the source at the tempo; return the meters of both."""
     before, after = LoudnessMeter(reader.rate_hz), LoudnessMeter(reader.rate_hz)
-    early = behind = engine.delay_frames
+    early = engine.delay_frames
 
-    def put(n: int) -> None:
-        nonlocal early
-        engine.process(x[:n], y[:n])
-        cut = min(early, n)
-        early -= cut
-        raw.write(y[cut:n].data)
-        after.add(y[cut:n])
-
-    while n := reader.read(x):
+    def read(x: Sound) -> int:
+        n = reader.read(x)
         before.add(x[:n])
-        put(n)
+        return n
+
+    def put(x: Sound) -> None:
+        nonlocal early
+        y = np.empty_like(x)
+        engine.process(x, y)
+        cut = min(early, len(y))
+        early -= cut
+        raw.write(y[cut:].data)
+        after.add(y[cut:])
+
+    silence = np.zeros(early, np.float32)
+    for x in stretched(read, reader.rate_hz, tempo):
+        put(x)
         progress(0.9 * before.frames / max(before.frames, reader.frames))
-    x[:] = 0.0
-    while behind:
-        n = min(behind, BLOCK_FRAMES)
-        put(n)
-        behind -= n
+    put(silence)
     return before, after
 
 

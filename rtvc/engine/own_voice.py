@@ -35,13 +35,15 @@ SLOT_BYTES = SLOT_INT64 * 8
 class OwnVoice:
     """A voice out of the user's library. id: 32 hex digits; person: whether it is somebody's, so marked by default.
 
-    sound: values of the registry that it is said with, as numbers; whoever chooses the voice sets them.
+    sound: values of the registry that it is said with, as numbers; whoever chooses the voice sets them. tempo: how much
+    faster than its source it speaks, in files (`tempo`).
     """
 
     id: str
     timbre: Timbre = field(repr=False)
     person: bool = True
     sound: Mapping[str, float] = field(default_factory=dict)
+    tempo: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,7 @@ def add_tune_arguments(parser: argparse.ArgumentParser) -> None:
         "--age", type=float, default=0.0, metavar="X", help="-1 (a smaller body) to 1 (a larger, older one)"
     )
     parser.add_argument("--breath", type=float, metavar="X", help="0 to 1")
+    parser.add_argument("--tempo", type=float, metavar="R", help="0.5 (slow) to 2 (fast); for files, live keeps yours")
     parser.add_argument(
         "--set", action="append", default=[], metavar="PARAM=VALUE", help=f"one of {', '.join(sorted(SHAPING))}"
     )
@@ -199,9 +200,12 @@ def run_tune(args: argparse.Namespace, library: Library) -> int:
         if own and library.refusal(own, "files"):
             library.use(args.name, "files")  # raises, and the log says so
     sound = own.sound if own else {}
-    profile = tune(library, args.name, args.new_name, shaped(sound, args.softness, args.age, more), args.doc)
+    found = shaped(sound, args.softness, args.age, more)
+    profile = tune(library, args.name, args.new_name, found, args.doc, args.tempo)
     for param, number in sorted(profile.sound.items()):
         print(f"{param:<20} {number:.3g} {PARAMS[param].unit}".rstrip())
+    if profile.tempo != 1.0:
+        print(f"{'tempo':<20} {profile.tempo:.3g} (in files; live it keeps your own)")
     if args.sample is not None:
         print("\n".join(str(path) for path in _tried(library, args.sample, (args.name, args.new_name))))
     print(f"speak as it: rtvc live --voice {profile.name}; undo: rtvc voices erase {profile.name}")

@@ -40,6 +40,7 @@ def blend(library: Library, name: str, weights: Mapping[str, float], doc: str = 
     timbres: dict[tuple[str, str], Timbre] = {}
     consents: dict[str, Consent] = {}
     sound: dict[str, float] = {}  # by how much values differ from their defaults
+    tempo = 1.0  # of the parts', the mean in octaves
 
     def add(part: str, part_id: str, timbre: Timbre, share: float) -> None:
         shares[part, part_id] = shares.get((part, part_id), 0.0) + share
@@ -52,6 +53,7 @@ def blend(library: Library, name: str, weights: Mapping[str, float], doc: str = 
         own = library.use(part, "blend")
         for param, number in own.sound.items():
             sound[param] = sound.get(param, 0.0) + (number - PARAMS[param].default) * weight / total
+        tempo *= own.tempo ** (weight / total)
         if own.synthetic:
             for origin in own.lineage:
                 add(origin.name, "", built_in[origin.name], origin.share * weight / total)
@@ -67,6 +69,7 @@ def blend(library: Library, name: str, weights: Mapping[str, float], doc: str = 
         home_hz=mean.home_hz,
         personal=mean.personal,
         sound={param: PARAMS[param].default + more for param, more in sound.items()},
+        tempo=round(tempo, 6),
         made=today(),
         lineage=lineage,
         consents=tuple(consents.values()),

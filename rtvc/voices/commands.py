@@ -72,9 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_adapt_arguments(add)
     add = verb(
-        "tune", "make a voice softer, older or breathier; a new voice",
+        "tune", "make a voice softer, older, breathier or slower; a new voice",
         "  rtvc voices tune heart soft --softness 0.6\n"
         "  rtvc voices tune anna older --age 0.7 --set pitch.intonation=0.9 --try me.wav\n"
+        "  rtvc voices tune soft slow --tempo 0.85 --try me.wav\n"
         "of a person's voice only if the consent covers blends: rtvc voices enrol ... --uses live,files,blend",
     )  # fmt: skip
     add_tune_arguments(add)
@@ -190,7 +191,7 @@ def _show(args: argparse.Namespace) -> int:
     profile = open_own_library().find(args.name)
     fields = {name: getattr(profile, name) for name in ("name", "id", "doc", "home_hz", "licence", "source")}
     fields |= {"made": profile.made.isoformat(), "statistics": dict(profile.statistics)}
-    fields |= {"sound": dict(profile.sound), "adapted": profile.personal is not None}
+    fields |= {"sound": dict(profile.sound), "tempo": profile.tempo, "adapted": profile.personal is not None}
     fields["mark"] = number_of_voice(profile.id)  # what rtvc verify calls it
     fields["lineage"] = [asdict(part) for part in profile.lineage]
     fields["consents"] = [asdict(consent) for consent in profile.consents]
@@ -202,6 +203,8 @@ def _show(args: argparse.Namespace) -> int:
             print(f"{name:<10} {fields[name]:.1f}" if name == "home_hz" else f"{name:<10} {fields[name]}")
     for name, value in sorted(profile.sound.items()):
         print(f"{'said with':<10} {name} = {value:g}")
+    if profile.tempo != 1.0:
+        print(f"{'said with':<10} tempo = {profile.tempo:g} (in files; live it keeps your own)")
     for name, value in profile.statistics.items():
         print(f"{name:<10} {value:g}")
     for part in profile.lineage:

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from rtvc.engine.own_voice import OwnVoice
 from rtvc.engine.params import MINE, PARAMS, TIMBRES
+from rtvc.engine.tempo import check_tempo
 from rtvc.engine.timbres import Timbre
 
 from .consent import Consent
 from .errors import VoiceError
 
-FORMAT = 2
+FORMAT = 3
 TIMBRE_UNITS = 128
 EMBEDDING_UNITS = 256
 FILM_UNITS = 4608
@@ -40,6 +41,7 @@ PARTS_MAX = 16
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: lambda fields: fields | {"personal": b"", "embedding": b"", "sound": {}},
+    2: lambda fields: fields | {"tempo": 1.0},
 }  # from format N to N + 1
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -62,8 +64,8 @@ class Profile:
     personal: float32[4608], what was fitted to the voice beyond that (`rtvc.engine.timbres`), or None. embedding:
     float32[256] of length 1, what the speaker encoder hears in its speech, or None where it has none of its own.
     home_hz: the median F0 of its speech. statistics: named figures of its speech (F0 range, tempo, loudness), units in
-    the names. sound: values of the registry that it is said with, as numbers. lineage: what it was made of, empty for a
-    voice enrolled from speech. made: the day it was made.
+    the names. sound: values of the registry that it is said with, as numbers. tempo: how much faster than its source it
+    speaks, in files. lineage: what it was made of, empty for a voice enrolled from speech. made: the day it was made.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Profile:
     personal: NDArray[np.float32] | None = None
     embedding: NDArray[np.float32] | None = None
     sound: Mapping[str, float] = field(default_factory=dict)
+    tempo: float = 1.0
     doc: str = ""
     licence: str = ""
     source: str = ""
@@ -101,6 +104,10 @@ class Profile:
         for name, number in self.sound.items():
             if name not in SHAPING or not PARAMS[name].minimum <= number <= PARAMS[name].maximum:
                 raise VoiceError(f"voice {self.name}: it is said with {name} = {number:g}, which no voice can be")
+        try:
+            check_tempo(self.tempo)
+        except ValueError as error:
+            raise VoiceError(f"voice {self.name}: {error}") from None
         if not all(math.isfinite(value) for value in self.statistics.values()):
             raise VoiceError(f"voice {self.name}: its statistics hold a value that is no number")
         for text in (self.doc, self.licence, self.source):
@@ -118,7 +125,7 @@ class Profile:
     @property
     def spoken(self) -> OwnVoice:
         """What a live session or a conversion takes."""
-        return OwnVoice(self.id, timbre_of(self), not self.synthetic, self.sound)
+        return OwnVoice(self.id, timbre_of(self), not self.synthetic, self.sound, self.tempo)
 
     @property
     def synthetic(self) -> bool:
@@ -148,7 +155,7 @@ def timbre_of(profile: Profile) -> Timbre:
 
 def pack(profile: Profile) -> bytes:
     """Return profile as bytes in the present format."""
-    fields = {name: getattr(profile, name) for name in ("id", "name", "home_hz", "doc", "licence", "source")}
+    fields = {name: getattr(profile, name) for name in ("id", "name", "home_hz", "tempo", "doc", "licence", "source")}
     fields |= {"format": FORMAT, "made": profile.made.isoformat(), "statistics": dict(profile.statistics)}
     fields["sound"] = dict(profile.sound)
     for name in ("timbre", "personal", "embedding"):

@@ -55,8 +55,15 @@ def shaped(
     return found
 
 
-def tune(library: Library, name: str, new_name: str, sound: Mapping[str, float], doc: str = "") -> Profile:
-    """Save the voice `name` (built-in or own), said with sound, as the voice `new_name`; return it.
+def tune(
+    library: Library,
+    name: str,
+    new_name: str,
+    sound: Mapping[str, float],
+    doc: str = "",
+    tempo: float | None = None,
+) -> Profile:
+    """Save the voice `name` (built-in or own), said with sound at tempo (None: its own), as `new_name`; return it.
 
     It rests on the consents of the voice it is made of, which must cover blends. Raises VoiceError or ConsentError.
     """
@@ -69,6 +76,7 @@ def tune(library: Library, name: str, new_name: str, sound: Mapping[str, float],
         name=new_name,
         made=today(),
         sound=dict(sound),
+        tempo=base.tempo if tempo is None else tempo,
         lineage=base.lineage if base.synthetic and own else (Part(name, 1.0, own),),
         doc=doc or base.doc,
         source=f"{name}, shaped",

@@ -123,6 +123,17 @@ def test_convert_tells_scripts_in_json(tmp_path: Path, capsys: pytest.CaptureFix
     assert entry["speed"] > 0
 
 
+@pytest.mark.parametrize("argv", [("--preset", "deep"), ("--voice", "heart", "--latency", "fast")])
+def test_a_folder_is_converted_at_another_tempo(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in").mkdir()
+    for name, seconds in (("a", 0.5), ("b", 1.0)):
+        sound(Path("in", f"{name}.wav"), seconds)
+    code, out, _ = run(capsys, "convert", "in", "out", "--tempo", "0.8", "--jobs", "1", *argv)
+    assert code == 0
+    assert out.startswith("out/a.wav  0.6 s, ") and out.count(", tempo 0.8\n") == 2
+    assert [soundfile.info(f"out/{name}.wav").frames for name in "ab"] == [30_000, 60_000]
+
+
 def test_one_bad_file_among_good_ones_is_exit_code_1_and_the_good_are_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +166,8 @@ def test_files_are_replaced_only_with_force(tmp_path: Path, capsys: pytest.Captu
         (["--pitch", "99"], r"pitch.semitones = 99: must lie in -24\.\.24"),
         (["--pitch", "high"], "is not a number"),
         (["--jobs", "-1"], "must be 1 or more"),
+        (["--tempo", "3"], r"--tempo 3: must lie in 0.5\.\.2"),
+        (["--tempo", "nan"], r"--tempo nan: must lie in 0.5\.\.2"),
     ],
 )
 def test_a_sound_that_does_not_exist_is_named(

@@ -56,6 +56,31 @@ def test_length_rate_and_loudness_are_kept(tmp_path: Path, rate_hz: int) -> None
     assert np.max(np.abs(y)) < 10 ** (-1 / 20)
 
 
+@pytest.mark.parametrize("tempo", [0.5, 0.8, 1.5, 2.0])
+@pytest.mark.parametrize("rate_hz", [16000, 44100])
+def test_at_another_tempo_the_length_follows_and_loudness_and_rhythm_stay(
+    tmp_path: Path, rate_hz: int, tempo: float
+) -> None:
+    x = voice(rate_hz, 4.0)
+    soundfile.write(tmp_path / "in.wav", x, rate_hz, "PCM_24")
+    seen: list[float] = []
+    report = convert_file(tmp_path / "in.wav", tmp_path / "out.wav", OWN, tempo=tempo, progress=seen.append)
+    y, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    assert len(y) == report.frames == round(len(x) / tempo)
+    assert report.tempo == tempo
+    assert seen == sorted(seen) and seen[-1] == 1.0
+    assert abs(integrated_loudness(y, rate_hz) - integrated_loudness(x, rate_hz)) <= 0.5
+    steps = [np.array([np.std(part) for part in np.array_split(sound, 80)]) for sound in (x, y)]
+    assert np.corrcoef(*steps)[0, 1] > 0.95
+
+
+def test_a_tempo_that_no_voice_has_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", voice(48000, 1.0), 48000)
+    with pytest.raises(ValueError, match=r"tempo 3: must lie in 0\.5\.\.2"):
+        convert_file(tmp_path / "in.wav", tmp_path / "out.wav", tempo=3.0)
+    assert not (tmp_path / "out.wav").exists()
+
+
 @pytest.mark.parametrize("rate_hz", [8000, 24000, 44100, 48000, 96000])
 def test_the_engines_delay_is_taken_out(tmp_path: Path, rate_hz: int) -> None:
     x = (0.1 * np.random.default_rng(0).standard_normal(2 * rate_hz)).astype(np.float32)

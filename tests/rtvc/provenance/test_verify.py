@@ -52,6 +52,16 @@ def test_a_marked_conversion_is_recognised_and_a_plain_one_is_not(
     assert "plain.ogg: no watermark found (score" in second and "7.7 s is short" in second
 
 
+@pytest.mark.parametrize("tempo", ["0.7", "1.3"])
+def test_the_mark_is_not_stretched_with_the_speech(tmp_path: Path, sample: Path, tempo: str) -> None:
+    x, rate_hz = soundfile.read(sample, dtype="float32")
+    soundfile.write(tmp_path / "long.wav", np.resize(x, 14 * rate_hz), rate_hz)
+    marked = str(tmp_path / "marked.ogg")
+    argv = ["convert", str(tmp_path / "long.wav"), marked, "--preset", "deep", "--watermark", "--tempo", tempo]
+    assert main(argv) == 0
+    assert main(["verify", marked]) == 0
+
+
 def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(tmp_path / "gone.wav")]) == 1
     assert "gone.wav: does not exist" in capsys.readouterr().err

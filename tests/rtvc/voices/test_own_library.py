@@ -36,14 +36,14 @@ def test_a_profile_comes_back_as_it_was() -> None:
 
 def test_an_older_format_is_brought_up_and_a_newer_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     old = pack(person())
-    monkeypatch.setattr(profiles, "FORMAT", 4)
-    monkeypatch.setitem(profiles.MIGRATIONS, 2, lambda fields: fields | {"doc": fields["doc"] + ", then"})
-    monkeypatch.setitem(profiles.MIGRATIONS, 3, lambda fields: fields | {"doc": fields["doc"] + " now"})
+    monkeypatch.setattr(profiles, "FORMAT", 5)
+    monkeypatch.setitem(profiles.MIGRATIONS, 3, lambda fields: fields | {"doc": fields["doc"] + ", then"})
+    monkeypatch.setitem(profiles.MIGRATIONS, 4, lambda fields: fields | {"doc": fields["doc"] + " now"})
     assert unpack(old).doc == "warm and quick, then now"
     new = pack(person())
-    assert msgpack.unpackb(new)["format"] == 4
-    monkeypatch.setattr(profiles, "FORMAT", 2)
-    with pytest.raises(VoiceError, match="has format 4, this rtvc knows 1 to 2"):
+    assert msgpack.unpackb(new)["format"] == 5
+    monkeypatch.setattr(profiles, "FORMAT", 3)
+    with pytest.raises(VoiceError, match="has format 5, this rtvc knows 1 to 3"):
         unpack(new)
 
 
@@ -51,7 +51,26 @@ def test_a_voice_of_the_first_format_has_nothing_fitted_to_it() -> None:
     fields = msgpack.unpackb(pack(person())) | {"format": 1}
     del fields["personal"], fields["embedding"], fields["sound"]
     back = unpack(msgpack.packb(fields))
-    assert back.personal is None and back.embedding is None and back.sound == {}
+    assert back.personal is None and back.embedding is None and back.sound == {} and back.tempo == 1.0
+
+
+def test_a_voice_may_have_a_tempo_and_those_of_the_second_format_have_none() -> None:
+    slow = pack(person(tempo=0.8))
+    assert unpack(slow).tempo == unpack(slow).spoken.tempo == 0.8
+    fields = msgpack.unpackb(slow) | {"format": 2}
+    del fields["tempo"]
+    assert unpack(msgpack.packb(fields)).tempo == 1.0
+    for wrong in (0.4, 2.5, float("nan")):
+        with pytest.raises(VoiceError, match=rf"voice anna: tempo {wrong:g}: must lie in 0\.5\.\.2"):
+            person(tempo=wrong)
+
+
+def test_a_blends_tempo_lies_between_its_parts(library: Library) -> None:
+    for name, tempo in (("slow", 0.5), ("fast", 2.0)):
+        library.save(person(name, tempo=tempo))
+    assert blend(library, "even", {"slow": 1.0, "fast": 1.0}).tempo == 1.0
+    assert blend(library, "calm", {"slow": 1.0, "heart": 1.0}).tempo == pytest.approx(0.707, abs=1e-3)
+    assert blend(library, "same", {"fast": 3.0}).tempo == 2.0
 
 
 def test_what_was_fitted_to_a_voice_is_kept_and_goes_into_its_blends(library: Library) -> None:

@@ -297,6 +297,37 @@ def test_a_voice_is_tuned_tried_and_left_as_it_was(
     assert "exists; erase it first" in say(capsys, "tune", "heart", "soft", code=1)
 
 
+def test_a_voices_tempo_is_heard_in_files_and_told_of_live(
+    home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    x, rate_hz = soundfile.read(bundled("puck"), dtype="float32")
+    soundfile.write(tmp_path / "me.wav", x[:rate_hz], rate_hz)
+    text = say(capsys, "tune", "heart", "slow", "--tempo", "0.5", "--try", str(tmp_path / "me.wav"))
+    assert "tempo                0.5 (in files; live it keeps your own)" in text
+    assert [soundfile.info(tmp_path / f"me-{name}.wav").frames for name in ("heart", "slow")] == [rate_hz, 2 * rate_hz]
+    assert "said with  tempo = 0.5" in say(capsys, "show", "slow")
+    assert json.loads(say(capsys, "show", "slow", "--json"))["tempo"] == 0.5
+    say(capsys, "tune", "slow", "soft", "--softness", "0.5")
+    assert json.loads(say(capsys, "show", "soft", "--json"))["tempo"] == 0.5
+
+    def frames(*words: str) -> int:
+        target = tmp_path / "out.wav"
+        assert main(["convert", str(tmp_path / "me.wav"), str(target), "--force", "--latency", "fast", *words]) == 0
+        capsys.readouterr()
+        return int(soundfile.info(target).frames)
+
+    assert frames("--voice", "slow") == 2 * rate_hz
+    assert frames("--voice", "slow", "--tempo", "1") == rate_hz
+    assert frames("--voice", "slow", "--tempo", "1.25") == round(rate_hz / 1.25)
+    live = ["live", "--simulated", "--no-control", "--seconds", "0.1", "--latency", "fast", "--voice"]
+    for voice, told in (("slow", 1), ("heart", 0)):
+        assert main([*live, voice]) == 0
+        assert capsys.readouterr().err.count("tempo (0.5) is for files; live it keeps your own") == told
+    said = say(capsys, "tune", "heart", "x", "--tempo", "3", code=1)
+    assert "tempo 3: must lie in 0.5..2" in said and "you have no voice 'x'" in say(capsys, "show", "x", code=1)
+
+
 def test_a_persons_tuned_voice_rests_on_the_same_consent(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     library = make_library(home / "voices", PASSPHRASE)
     library.save(person())
