@@ -53,7 +53,7 @@ _PILOT_SIGNS = np.zeros(SYMBOLS, np.float32)
 _PILOT_SIGNS[PILOTS] = PILOT_SIGNS
 _FINE = 4  # carrier samples for one of the recording, when reading
 _FINE_DRIFTS = np.array([-7, 0, 7]) * 1e-6
-_FINE_OFFSETS = np.arange(-2, 3) / _FINE
+_FINE_PARTS = np.arange(-2, 3)
 
 
 @dataclass(frozen=True)
@@ -237,25 +237,27 @@ def _symbols(white: NDArray[np.float32], path: NDArray[np.int64], drift: float) 
     They are taken along the path, with the best drift near drift, and the best part of a sample for each piece.
     """
     fine = _reference(RATE_HZ * _FINE)
-    size = len(fine) // SYMBOLS
     time = np.arange(len(white))
-    segment = time // SEGMENT
-    pieces = np.cumsum(np.diff(path, prepend=path[0]) != 0)
-    straight = path[segment] + time * (1.0 + drift)
+    straight = path[time // SEGMENT] + time * (1.0 + drift)
+    pieces = np.flatnonzero(np.diff(path, prepend=-1)) * SEGMENT  # where they begin
+    lengths = np.diff(pieces, append=len(white))
     best, places = -np.inf, np.zeros(0, np.int64)
     for more in _FINE_DRIFTS:
-        line = (straight + (time - len(white) / 2) * more) * _FINE
-        sums = np.zeros((len(_FINE_OFFSETS), pieces[-1] + 1))
-        for part, offset in enumerate(_FINE_OFFSETS):
-            place = np.rint(line + offset * _FINE).astype(np.int64) % len(fine)
-            sums[part] = np.bincount(pieces[segment], white * fine[place] * _PILOT_SIGNS[place // size])
+        line = np.rint((straight + (time - len(white) / 2) * more) * _FINE).astype(np.int64) % len(fine)
+        sums = np.array([np.add.reduceat(white * _fine_pilots(part)[line], pieces) for part in _FINE_PARTS])
         if sums.max(axis=0).sum() > best:
             best = sums.max(axis=0).sum()
-            offsets = _FINE_OFFSETS[sums.argmax(axis=0)][pieces[segment]]
-            places = np.rint(line + offsets * _FINE).astype(np.int64) % len(fine)
-    frame = time // _PERIOD
-    symbols = np.bincount(frame * SYMBOLS + places // size, white * fine[places], (frame[-1] + 1) * SYMBOLS)
-    return symbols.reshape(-1, SYMBOLS).astype(np.float64)
+            places = (line + np.repeat(_FINE_PARTS[sums.argmax(axis=0)], lengths)) % len(fine)
+    symbols = time // _PERIOD * SYMBOLS + places // (len(fine) // SYMBOLS)
+    frames = -(-len(white) // _PERIOD)
+    return np.bincount(symbols, white * fine[places], frames * SYMBOLS).reshape(frames, SYMBOLS).astype(np.float64)
+
+
+@cache
+def _fine_pilots(part: int) -> NDArray[np.float32]:
+    """Return the pilots of _reference(RATE_HZ * _FINE), part of its samples early."""
+    fine = _reference(RATE_HZ * _FINE)
+    return np.roll(fine * np.repeat(_PILOT_SIGNS, len(fine) // SYMBOLS), -part)
 
 
 def _expected(symbols: NDArray[np.float64]) -> NDArray[np.float32]:
