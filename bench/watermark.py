@@ -23,6 +23,7 @@ import io
 import itertools
 import math
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,6 +48,8 @@ OVERLAP = 0.7  # of unmarked clips from packs, which are short; a training set i
 SET_OVERLAP = 0.3
 ALARM_MAX = 1e-4
 OPUS_KBPS, MP3_KBPS = 24, 96
+JUMPS = 4
+PERIOD_MIN, PERIOD_MAX = 120, 720  # samples, that a jitter buffer cuts out or repeats
 AT_ONCE = 3  # calls
 SET_RATE_HZ = 16_000  # of a training set's audio.i16
 
@@ -124,6 +127,27 @@ def noisy(x: Signal, snr_db: float) -> Signal:
     return (x + noise * math.sqrt(float(np.mean(x**2)) * 10 ** (-snr_db / 10))).astype(np.float32)
 
 
+def buffered(x: Signal, jumps: int) -> Signal:
+    """Return x (48 kHz) as a call's jitter buffer plays it, which cuts out or repeats periods at so many places.
+
+    As WebRTC's NetEQ does: the lag from 2.5 to 15 ms at which x is most like itself, and a cross-fade as long.
+    """
+    rng = np.random.default_rng(zlib.crc32(x.tobytes()))
+    lags = np.arange(PERIOD_MIN, PERIOD_MAX + 1, 8)
+    for place in sorted(rng.integers(0, len(x) - 3 * PERIOD_MAX, jumps), reverse=True):
+        after = np.lib.stride_tricks.sliding_window_view(x[place : place + 2 * PERIOD_MAX], PERIOD_MAX)[lags]
+        alike = after @ x[place : place + PERIOD_MAX] / (np.linalg.norm(after, axis=1) + 1e-6)
+        lag = int(lags[alike.argmax()])
+        first, second = x[place : place + lag], x[place + lag : place + 2 * lag]
+        fade = np.linspace(0.0, 1.0, lag, dtype=np.float32)
+        if rng.integers(2):
+            played = (x[:place], first + fade * (second - first), x[place + 2 * lag :])
+        else:
+            played = (x[: place + lag], second + fade * (first - second), x[place + lag :])
+        x = np.concatenate(played)
+    return x
+
+
 # libsndfile turns a level of 0..1 into 256..6 kbit/s (Opus) and 320..32 kbit/s (MP3)
 OPUS_LEVEL, MP3_LEVEL = (256 - OPUS_KBPS) / 250, (320 - MP3_KBPS) / 288
 
@@ -131,6 +155,7 @@ ATTACKS: dict[str, tuple[float, Callable[[Signal], Signal]]] = {  # with the sha
     "none": (0.99, lambda x: x),
     f"Opus {OPUS_KBPS} kbit/s": (0.95, lambda x: coded(x, "OGG", "OPUS", OPUS_LEVEL)),
     f"MP3 {MP3_KBPS} kbit/s": (0.95, lambda x: coded(x, "MP3", "MPEG_LAYER_III", MP3_LEVEL, "CONSTANT")),
+    f"Opus {OPUS_KBPS} kbit/s, {JUMPS} jumps": (0.95, lambda x: buffered(coded(x, "OGG", "OPUS", OPUS_LEVEL), JUMPS)),
     "16 kHz and back": (0.95, lambda x: resampled(resampled(x, RATE_HZ, 16_000), 16_000, RATE_HZ)),
     "gain +3 dB": (0.95, lambda x: np.clip(x * np.float32(10**0.15), -1, 1)),
     "gain -3 dB": (0.95, lambda x: x * np.float32(10**-0.15)),

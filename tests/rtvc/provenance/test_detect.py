@@ -50,6 +50,20 @@ def opus(x: Signal) -> Signal:
     return soundfile.read(file, dtype="float32")[0]
 
 
+def jumping(x: Signal, jumps_ms: tuple[float, ...]) -> Signal:
+    """Cut out (below 0) or repeat so much of x, spread over it, with a cross-fade of 2.5 ms: a jitter buffer's work."""
+    fade = np.linspace(0.0, 1.0, 120, dtype=np.float32)
+    pieces = np.array_split(x, len(jumps_ms) + 1)
+    places = np.cumsum([len(piece) for piece in pieces[:-1]])
+    played = pieces[0]
+    for jump_ms, place, end in zip(jumps_ms, places, [*places[1:], len(x)], strict=True):
+        start = place - round(48 * jump_ms)
+        next_piece = x[start:end]
+        overlap = played[-len(fade) :] + fade * (x[start - len(fade) : start] - played[-len(fade) :])
+        played = np.concatenate((played[: -len(fade)], overlap, next_piece))
+    return played
+
+
 ATTACKS: dict[str, Callable[[Signal], Signal]] = {
     "none": low_rate,
     "cropped": lambda x: low_rate(x)[12_345:],
@@ -62,6 +76,10 @@ ATTACKS: dict[str, Callable[[Signal], Signal]] = {
     "clock -100 ppm": lambda x: low_rate(x, 48_000 * 0.9999),
     "8 kHz": lambda x: low_rate(soxr.resample(x, 48_000, 8_000), 8_000),
     "Opus 24 kbit/s": lambda x: low_rate(opus(x)),
+    "a jump": lambda x: low_rate(jumping(x, (8.0,))),
+    "four jumps": lambda x: low_rate(jumping(x, (3.0, -7.0, 15.0, 5.0))),
+    "jumps, Opus, clock": lambda x: low_rate(jumping(opus(x), (-10.0, -4.0, -12.0)), 48_000 * 1.0001),
+    "turned over, two jumps": lambda x: low_rate(jumping(-x, (-15.0, -15.0))),
 }
 
 
@@ -77,6 +95,12 @@ def test_the_mark_outlives(attack: str, voice: str) -> None:
 def test_unmarked_speech_has_no_payload(voice: str) -> None:
     found = detect(low_rate(speech(voice)))
     assert found.payload is None and found.score < 7
+
+
+def test_the_chance_of_a_false_alarm_sinks_with_the_score_and_no_score_is_certain() -> None:
+    payload = Payload(TOOL_LIVE, 1, 1)
+    chances = [Found(score, payload).false_alarm for score in (0.0, SCORE_MIN, 8.0, 10.0, 15.0)]
+    assert 1e-4 >= chances[0] >= chances[1] > chances[2] > chances[3] > chances[4] > 0.0
 
 
 @pytest.mark.parametrize("x", [np.zeros(160_000), np.zeros(0), np.ones(100), np.sin(np.arange(160_000) * 0.3)])
