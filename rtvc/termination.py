@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 
 _terminated: list[int] = []  # signals that asked us to end
@@ -11,6 +12,13 @@ _terminated: list[int] = []  # signals that asked us to end
 def end_on_sigterm() -> None:
     """Let SIGTERM raise SystemExit in the main thread."""
     signal.signal(signal.SIGTERM, _on_terminate)
+    sys.unraisablehook = _on_unraisable
+
+
+def _on_unraisable(what: sys.UnraisableHookArgs) -> None:
+    """Say nothing of a SystemExit that a finalizer swallowed: `end_if_told` raises it again."""
+    if not (_terminated and isinstance(what.exc_value, SystemExit)):
+        sys.__unraisablehook__(what)
 
 
 def _on_terminate(number: int, _frame: object) -> None:
