@@ -23,7 +23,7 @@ from rtvc.crash_bundles import CrashBundles
 from rtvc.engine.build import wants_neural
 from rtvc.engine.live import LiveSession
 from rtvc.engine.network import CPU, choose_provider
-from rtvc.engine.status import LiveStatus
+from rtvc.engine.status import LiveStatus, host_ms
 from rtvc.engine.suppressor import check_suppression
 from rtvc.progress import StatusLine, meter
 from rtvc.sound_arguments import ChosenSound
@@ -65,7 +65,7 @@ def choice_from(settings: Settings) -> LiveChoice:
 
 def latency_ms(status: LiveStatus) -> float:
     """Return the sound's way from device to device: the voice's delay, what is in flight, and the host's buffers."""
-    return status.voice_delay_ms + status.in_flight_ms + sum(status.device_ms or ())
+    return status.voice_delay_ms + status.in_flight_ms + host_ms(status.device_ms)
 
 
 def run_live(choice: LiveChoice, sound: ChosenSound, point: str) -> int:

@@ -42,7 +42,7 @@ from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, 
 from .params import INDEX, VOICES
 from .process import engine_context, start_engine
 from .shared_block import SharedBlock
-from .status import LiveStatus, engine_status
+from .status import LiveStatus, engine_status, host_ms
 from .taps import TAPS_BYTES, TAPS_INT64, taps_pop
 from .worker import WorkerSettings
 
@@ -346,9 +346,9 @@ class LiveSession:
         stats = self._stats.view
         while not self._stopping.wait(LISTEN_S):
             with self._lock:
-                device_ms = (self._streams.latency_ms() if self._streams else None) or ()
+                device_ms = self._streams.latency_ms() if self._streams else None
             outside_ms = float(stats[worker.STAT_VOICE_DELAY_MS] - stats[worker.STAT_ENGINE_DELAY_MS])
-            self._delay.look(flight, outside_ms + sum(device_ms))
+            self._delay.look(flight, outside_ms + host_ms(device_ms))
             self._feedback.look(flight)
 
     def _lacks_networks(self) -> bool:

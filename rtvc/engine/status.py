@@ -65,6 +65,13 @@ class LiveStatus:
     message: str = ""
 
 
+def host_ms(device_ms: tuple[float, float] | None) -> float:
+    """Return how much sound the host's own buffers hold. Its two readings are of two moments: where the machine stood
+    still in between they may add up to less than nothing, which no buffer holds.
+    """
+    return max(0.0, sum(device_ms or ()))
+
+
 def engine_status(
     link: NDArray[np.int64], params: NDArray[np.int64], stats: NDArray[np.float64], own_voice: bool
 ) -> dict[str, object]:
