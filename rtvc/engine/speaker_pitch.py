@@ -48,13 +48,11 @@ class SpeakerPitch:
     def _guess(self) -> float:
         """Return the expected centre, given the mean of what was heard: a mixture of two normal priors."""
         heard = self.voiced_s / SPEECH_S / SPEECH_DEVIATION**2
-        known = heard / (heard + 1.0 / ADULTS_DEVIATION**2)
-        spread = ADULTS_DEVIATION**2 / known
-        off = [self.log_mean - centre for centre in ADULTS]
-        least = min(abs(o) for o in off)
-        likely = [exp((least * least - o * o) / (2.0 * spread)) for o in off]
-        guesses = (centre + known * o for centre, o in zip(ADULTS, off, strict=True))
-        return sum(p * guess for p, guess in zip(likely, guesses, strict=True)) / sum(likely)
+        known = heard / (heard + 1.0 / ADULTS_DEVIATION**2)  # share of the mean in the answer
+        man, woman = ADULTS
+        odds = known / ADULTS_DEVIATION**2 * (woman - man) * (self.log_mean - (man + woman) / 2.0)
+        usual = man + (woman - man) / (1.0 + exp(-odds))
+        return usual + known * (self.log_mean - usual)
 
     def centre_hz(self) -> float:
         """Return the speaker's centre."""

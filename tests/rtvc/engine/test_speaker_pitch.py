@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from rtvc.engine.speaker_pitch import (
     ADULTS,
+    ADULTS_DEVIATION,
     CENTRE_S,
     GLIDE_S,
     HIGHEST_HZ,
@@ -16,6 +17,8 @@ from rtvc.engine.speaker_pitch import (
     MODE_SHIFT,
     MODE_TARGET,
     SETTLE_S,
+    SPEECH_DEVIATION,
+    SPEECH_S,
     SpeakerPitch,
 )
 
@@ -40,9 +43,15 @@ def test_before_a_word_the_centre_is_the_usual_one() -> None:
 def test_the_first_note_is_weighed_against_what_adults_voices_are() -> None:
     assert MAN_HZ < speaker((140.0, SETTLE_S)).centre_hz() < 140.0
     assert 190.0 < speaker((190.0, SETTLE_S)).centre_hz() < WOMAN_HZ
-    for own_hz in (70.0, 300.0, 400.0):  # whoever speaks is believed before long
-        off = [12 * abs(np.log2(speaker((own_hz, s)).centre_hz() / own_hz)) for s in (0.2, 1.0, 3.0, 10.0)]
-        assert off == sorted(off, reverse=True) and off[0] < 5.0 and off[1] < 2.5 and off[2] < 0.6 and off[3] < 0.2
+
+
+@pytest.mark.parametrize(("own_hz", "usual_hz"), [(70.0, MAN_HZ), (300.0, WOMAN_HZ), (400.0, WOMAN_HZ)])
+@pytest.mark.parametrize("seconds", [0.1, SETTLE_S, 30.0])
+def test_who_is_unlike_all_is_believed_by_how_much_was_heard(own_hz: float, usual_hz: float, seconds: float) -> None:
+    """Two normal distributions: what the usual centre still weighs is the share of its precision (Bayes)."""
+    precision, heard = ADULTS_DEVIATION**-2, seconds / SPEECH_S * SPEECH_DEVIATION**-2
+    expected = own_hz * (usual_hz / own_hz) ** (precision / (precision + heard))
+    assert 12 * abs(np.log2(speaker((own_hz, seconds)).centre_hz() / expected)) < 0.1
 
 
 def test_the_first_seconds_count_fully() -> None:
