@@ -72,14 +72,6 @@ def glitches(x: NDArray[np.float32]) -> int:
     return int(np.sum(np.diff(torn, prepend=-99) > 8))
 
 
-def left_behind_s(t_in: NDArray[np.float64], t_out: NDArray[np.float64]) -> float:
-    """Return by how much the end of the probe came later: the least of its last three chirps, paired from the end.
-
-    A chirp that was late by chance is not counted so, and a delay that stays, however long, is.
-    """
-    return float(np.min(t_out[-3:] - t_in[-3:]))
-
-
 class Delay(NamedTuple):
     """The delays of all chirps found in both recordings, in ms, and the glitches in each."""
 

@@ -15,7 +15,8 @@ from rtvc.engine.live import LiveSession
 from rtvc.engine.params import to_vector
 from rtvc.engine.replay import replay
 from rtvc.flight_bundle import read_bundle
-from tests.rtvc.control.served import PLAIN, ToneDevices, wait_for
+from tests.rtvc.control.served import PLAIN, ToneDevices
+from tests.waiting import wait_for
 
 
 @pytest.mark.parametrize("sound", [False, True])

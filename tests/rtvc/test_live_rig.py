@@ -12,6 +12,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from scipy.signal import correlate, resample_poly
 
 from rtvc.demo import read_voice, sample_path
 from tests import rig
+from tests.rtvc.control.robot import level_db
+from tests.waiting import wait_for
 
 RATE_HZ = rig.RATE_HZ
 SEMITONES = 5.0
@@ -49,12 +52,12 @@ class Statuses:
         for line in self._process.stdout:
             self.seen.append(json.loads(line))
 
-    def wait_for(self, what: str, condition: object, seconds: float = 120) -> None:
-        deadline = time.monotonic() + seconds
-        while not (self.seen and condition(self.seen[-1])):  # type: ignore[operator]
+    def wait_for(self, what: str, condition: Callable[[dict[str, object]], object]) -> None:
+        def look() -> object:
             assert self._process.poll() is None, f"rtvc ended while waiting for {what}"
-            assert time.monotonic() < deadline, f"no {what} within {seconds} s: {self.seen[-1:]}"
-            time.sleep(0.05)
+            return self.seen and condition(self.seen[-1])
+
+        wait_for(look, what)
 
 
 def children(pid: int) -> list[int]:
@@ -89,11 +92,6 @@ def lag_ms(reference: Sound, heard: Sound) -> int:
     return int(np.argmax(correlate(b - b.mean(), a - a.mean(), "full"))) - (a.shape[0] - 1)
 
 
-def torn(status: dict[str, object]) -> float:
-    """Return how often sound ran out or was left out so far, as a session tells it."""
-    return sum(float(str(status[name])) for name in ("xruns", "device_xruns", "cuts", "dropped_frames"))
-
-
 def median_hz(x: Sound) -> float:
     f0, _ = pyworld.dio(resample_poly(x, 1, 3).astype(np.float64), 16000, 60, 500)
     return float(np.median(f0[f0 > 0]))
@@ -122,9 +120,7 @@ def test_speech_comes_out_converted_and_whole(sound_server: rig.Server) -> None:
     smooth = np.ones(20) / 20
     spoken = np.convolve(a, smooth, "same") > 0.3 * a.max()
     silent = np.convolve(b, smooth, "same") < 0.02 * b.max()
-    gone = np.mean(spoken & silent)
-    # a machine that stood still costs sound, but the session has told of it then
-    assert gone < 0.02 or (gone < 0.1 and torn(statuses.seen[-1]) > torn(statuses.seen[0]))
+    assert np.mean(spoken & silent) < 0.02
 
 
 def test_a_killed_engine_is_silence_then_the_voice_again_and_never_the_raw_one(pulseaudio: rig.Server) -> None:
@@ -140,8 +136,8 @@ def test_a_killed_engine_is_silence_then_the_voice_again_and_never_the_raw_one(p
         with rig.Recorder(pulseaudio, "rtvc-mic") as after:
             time.sleep(1.0)
             os.kill(engine_pid(process.pid), signal.SIGKILL)
-            statuses.wait_for("the voice again", lambda s: s["engine_restarts"] == 1 and s["state"] == "running", 30)
-            statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -30, 30)
+            statuses.wait_for("the voice again", lambda s: s["engine_restarts"] == 1 and s["state"] == "running")
+            statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -30)
             time.sleep(1.5)
         player.kill()
         process.send_signal(signal.SIGTERM)
@@ -176,11 +172,11 @@ def test_a_server_that_is_started_again_has_the_virtual_microphone_and_the_voice
         statuses.wait_for("the loss to be told", lambda s: fault(s, "server_lost") == 1)
         sound_server.start()
         sound_server.plug_in()
-        statuses.wait_for("the voice again", lambda s: s["state"] == "running" and s["device_reopens"] == 1, 30)
+        statuses.wait_for("the voice again", lambda s: s["state"] == "running" and s["device_reopens"] == 1)
         assert "rtvc-mic" in sound_server.names("sources")
         player = sound_server.play(np.tile(speech(), 3))
         with rig.Recorder(sound_server, "rtvc-mic") as after:
-            statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -40, 30)
+            statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -40)
             time.sleep(1.0)
         player.kill()
         process.send_signal(signal.SIGTERM)
@@ -215,7 +211,7 @@ def test_a_microphone_that_another_program_takes_is_told_and_used_again(pulseaud
         assert "for another program" in str(statuses.seen[-1]["fault_message"])
         pulseaudio.run("pactl", "suspend-source", "fake-mic", "0")
         player = pulseaudio.play(np.tile(speech(), 3))
-        statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -40 and s["state"] == "running", 30)
+        statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -40 and s["state"] == "running")
         player.kill()
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
@@ -234,27 +230,16 @@ def test_the_monitor_plays_the_converted_voice_at_its_level_and_nothing_of_it_st
         player = sound_server.play(pulses)
         statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -30)
         time.sleep(2.0)  # until the voice and the monitor are steady
-        with rig.Recorder(sound_server, "rtvc-mic") as call, rig.Recorder(sound_server, "headphones.monitor") as heard:
+        with rig.Recorder(sound_server, "headphones.monitor") as heard:
             time.sleep(3.0)
+        in_headphones_db, in_call_db = (level_db(sound_server, name) for name in ("headphones.monitor", "rtvc-mic"))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         player.kill()
-    # spectra of windows of 0.1 s, of which the typical one counts: a sound that was torn once is as loud as before
-    in_call, in_headphones = (
-        np.median(
-            np.square(np.abs(np.fft.rfft(r.x[: r.x.size // 4800 * 4800].reshape(-1, 4800) * np.hanning(4800)))), 0
-        )
-        for r in (call, heard)
-    )
-    note, raw = (
-        sum(in_headphones[hz // 10 - 2 : hz // 10 + 3].sum() for hz in tones) for tones in ((200, 400, 600), (300, 900))
-    )
+    power = np.square(np.abs(np.fft.rfft(heard.x[-2 * RATE_HZ :] * np.hanning(2 * RATE_HZ))))
+    note, raw = (sum(power[2 * hz - 4 : 2 * hz + 5].sum() for hz in tones) for tones in ((200, 400, 600), (300, 900)))
     assert raw < 0.02 * note
-    level_db = 10 * np.log10(in_headphones[18:23].sum() / in_call[18:23].sum())
-    assert abs(level_db + 6) < 0.5
-    deadline = time.monotonic() + 10
-    while sound_server.run("pactl", "list", "short", "sink-inputs"):
-        assert time.monotonic() < deadline, "a killed rtvc still plays"
-        time.sleep(0.1)
+    assert abs(in_headphones_db - in_call_db + 6) < 0.5
+    wait_for(lambda: not sound_server.run("pactl", "list", "short", "sink-inputs"), "the end of a killed rtvc's sound")
     left = sound_server.run("pactl", "list", "short", "modules")
     assert "loopback" not in left

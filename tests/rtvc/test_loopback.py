@@ -50,5 +50,5 @@ def test_on_a_real_server_it_hears_the_delay(sound_server: rig.Server) -> None:
         out, _ = process.communicate(timeout=120)
     host, late_ms, p50_ms = json.loads(out.splitlines()[-1])
     assert host in ("pulse", "pipewire")
-    assert len(late_ms) >= 5 and min(late_ms) <= p50_ms <= max(late_ms)
+    assert len(late_ms) >= 5 and 10.0 < p50_ms < 300.0
     assert not {"rtvc-mouth", "rtvc-loopback"} & set(sound_server.names("sources")), "nothing stays behind"

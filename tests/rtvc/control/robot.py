@@ -12,6 +12,7 @@ import numpy as np
 from rtvc.control.client import Control
 from rtvc.control.wire import Intent
 from tests import rig
+from tests.waiting import wait_for
 
 TONE = (0.3 * np.sin(2 * np.pi * 300 * np.arange(120 * rig.RATE_HZ) / rig.RATE_HZ)).astype(np.float32)
 
@@ -24,16 +25,11 @@ def live(server: rig.Server, *argv: str) -> Iterator[tuple[Control, str]]:
     command = ("-m", "rtvc", "live", "--capture", "fake-mic", "--control-port", "0", *robot, *argv)
     with server.python(*command):
         log = server.folder / "python.log"
-        deadline = time.monotonic() + 120
-        while not (found := re.search(r"panel: (http://\S+)", log.read_text())):
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
+        found = wait_for(lambda: re.search(r"panel: (http://\S+)", log.read_text()), "the panel's address")
+        assert found
         server.play(TONE)
         with Control(found[1].replace("http", "ws"), events=int(Intent.DEVICES)) as control:
-            deadline = time.monotonic() + 30
-            while control.status()["out_peak_dbfs"] < -30:
-                assert time.monotonic() < deadline, control.status()
-                time.sleep(0.05)
+            wait_for(lambda: control.status()["out_peak_dbfs"] >= -30, "the robot's sound")
             yield control, found[1]
 
 

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,16 +28,7 @@ from rtvc.engine.params import Value, to_vector
 
 RATE_HZ = 48000
 TONE_HZ, LEVEL = 200.0, 0.2
-PATIENCE_S = 120.0  # the first conversion compiles its kernels
 PLAIN: dict[str, Value] = {"voice.name": "dsp", "gate.threshold_db": -90, "level.match": False}
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.005)
 
 
 def tone(seconds: float, hz: float = TONE_HZ) -> NDArray[np.float32]:

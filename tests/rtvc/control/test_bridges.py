@@ -18,7 +18,8 @@ from rtvc.control import osc
 from rtvc.control.client import ControlError
 from rtvc.control.midi import Binding, learn, load_bindings, play, save_bindings
 from rtvc.control.osc import call_of
-from tests.rtvc.control.served import Served, wait_for
+from tests.rtvc.control.served import Served
+from tests.waiting import wait_for
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from rtvc.control.documents import asyncapi, markdown, schema
 from rtvc.control.events import EVENTS
 from rtvc.control.requests import REQUESTS
 from rtvc.engine.params import PARAMS
-from tests.rtvc.control.served import Served, wait_for
+from tests.rtvc.control.served import Served
+from tests.waiting import wait_for
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from rtvc.control.wire import Intent
 from rtvc.engine.params import default_values, from_vector
 from rtvc.engine.replay import replay
 from rtvc.flight_bundle import read_bundle
-from tests.rtvc.control.served import LEVEL, PLAIN, TONE_HZ, Served, wait_for
+from tests.rtvc.control.served import LEVEL, PLAIN, TONE_HZ, Served
+from tests.waiting import wait_for
 
 
 @pytest.fixture

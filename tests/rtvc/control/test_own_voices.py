@@ -21,8 +21,9 @@ from rtvc.voices import keys, live_voices
 from rtvc.voices.library import Library, make_library
 from rtvc.voices.live_voices import LiveVoices, nearest
 from tests.rtvc.control.room import Play, Room
-from tests.rtvc.control.served import Served, wait_for
+from tests.rtvc.control.served import Served
 from tests.rtvc.voices.people import consent, person
+from tests.waiting import wait_for
 
 PASSPHRASE = "correct horse battery"
 

@@ -12,7 +12,8 @@ import soundfile
 from rtvc.audio.files import AudioFileError
 from rtvc.control import recorder as module
 from rtvc.control.recorder import Recorder
-from tests.rtvc.control.served import tone, wait_for
+from tests.rtvc.control.served import tone
+from tests.waiting import wait_for
 
 Usage = namedtuple("Usage", "total used free")
 

@@ -28,7 +28,8 @@ from rtvc.control.session import server_settings
 from rtvc.control.tls import make_certificate, server_context
 from rtvc.control.tokens import TokenFile
 from rtvc.control.wire import ALL_EVENTS, MESSAGE_BYTES, Intent, Role
-from tests.rtvc.control.served import Served, served, wait_for
+from tests.rtvc.control.served import Served, served
+from tests.waiting import wait_for
 
 QUICK = Limits(handshake_s=0.3, identify_s=0.4, close_s=0.3)
 

@@ -18,7 +18,8 @@ from obsws_python.error import OBSSDKRequestError
 
 from rtvc.control.tokens import TokenFile
 from rtvc.control.wire import Role
-from tests.rtvc.control.served import served, wait_for
+from tests.rtvc.control.served import served
+from tests.waiting import wait_for
 
 NODE_FOLDER = Path(sys.prefix) / "node"
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +10,12 @@ from numpy.typing import NDArray
 from rtvc.audio.backend import DeviceError
 from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
 from rtvc.engine.params import to_vector
+from tests.waiting import wait_for
 
 RATE_HZ = 48000
 TONE_HZ, LEVEL = 200.0, 0.2
 VOICE = to_vector({"voice.name": "dsp", "pitch.semitones": 7, "gate.threshold_db": -90, "level.match": False})
-PATIENCE_S = 60.0
 SILENT = 1e-4
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> None:
-    """Wait until something is so; how long it takes is nobody's promise here."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:

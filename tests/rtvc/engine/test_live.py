@@ -22,15 +22,14 @@ from rtvc.engine.live import LiveSession
 from rtvc.engine.params import to_vector
 from tests.rtvc.engine.studio import (
     LEVEL,
-    PATIENCE_S,
     RATE_HZ,
     TONE_HZ,
     VOICE,
     Studio,
     alive,
     assert_no_raw_voice,
-    wait_for,
 )
+from tests.waiting import PATIENCE_S, wait_for
 
 
 def test_a_session_starts_sounds_and_stops_cleanly(blocks_made: list[str]) -> None:

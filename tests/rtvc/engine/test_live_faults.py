@@ -26,8 +26,8 @@ from tests.rtvc.engine.studio import (
     Studio,
     alive,
     assert_no_raw_voice,
-    wait_for,
 )
+from tests.waiting import wait_for
 
 
 def test_an_engine_that_is_killed_is_replaced_and_no_raw_voice_is_heard(blocks_made: list[str]) -> None:

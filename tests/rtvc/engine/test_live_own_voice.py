@@ -21,9 +21,10 @@ from rtvc.provenance.payload import TOOL_LIVE, number_of_voice
 from rtvc.voices import keys
 from rtvc.voices.library import Library, make_library
 from tests.rtvc.engine.recorded import speech
-from tests.rtvc.engine.studio import RATE_HZ, Studio, wait_for
+from tests.rtvc.engine.studio import RATE_HZ, Studio
 from tests.rtvc.engine.test_own_voice import ANNA, BELLA, MINE, NEURAL
 from tests.rtvc.voices.people import person
+from tests.waiting import wait_for
 
 PASSPHRASE = "correct horse battery"
 

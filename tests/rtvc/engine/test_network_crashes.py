@@ -13,7 +13,8 @@ from rtvc.engine import faults, worker
 from rtvc.engine.live import LiveSession
 from rtvc.engine.params import to_vector
 from tests.rtvc.engine import deadly
-from tests.rtvc.engine.studio import LEVEL, VOICE, Studio, assert_no_raw_voice, wait_for
+from tests.rtvc.engine.studio import LEVEL, VOICE, Studio, assert_no_raw_voice
+from tests.waiting import wait_for
 
 NEURAL = to_vector({"voice.name": "neural", "pitch.semitones": 7, "gate.threshold_db": -90, "level.match": False})
 

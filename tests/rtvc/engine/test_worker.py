@@ -7,11 +7,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,16 +27,9 @@ from rtvc.engine.params import to_vector
 from rtvc.engine.pump import DSP_MAX_AGE_S, NEURAL_MAX_AGE_S
 from rtvc.engine.taps import TAPS_BYTES, TAPS_INT64
 from rtvc.engine.worker import WorkerSettings
+from tests.waiting import PATIENCE_S, wait_for
 
-PATIENCE_S = 60.0
 LEVEL = 0.25
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.01)
 
 
 @dataclass
@@ -85,11 +77,12 @@ def test_it_serves_until_it_is_told_to_stop(desk: Desk) -> None:
     rev = write_params(desk.params, to_vector({"voice.name": "own", "level.match": False, "gate.threshold_db": -90}))
     tone = (LEVEL * np.sin(0.02 * np.arange(48000 * 100))).astype(np.float32)
     streams = SimulatedStreams(desk.link, tone)
+    begun_ns = time.perf_counter_ns()
     process = desk.start()
     try:
         wait_for(desk.running, "the engine")
         assert desk.params[APPLIED_REV] == rev  # from its first sample on
-        assert time.perf_counter_ns() - desk.link[fields.ENGINE_ALIVE_NS] < PATIENCE_S * 1e9
+        assert desk.link[fields.ENGINE_ALIVE_NS] > begun_ns  # by our clock
         streams.start()
         wait_for(lambda: desk.stats[worker.STAT_FRAMES] > 48000, "a second of sound")
         wait_for(lambda: desk.stats[worker.STAT_IN_PEAK] > 0.9 * LEVEL, "its peak")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.rtvc.control.panel.twin import Twin
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 
 def until(true: Callable[[], object], page: Page) -> None:
-    """Wait until something is true, 5 s at most."""
-    end_s = time.monotonic() + 5
-    while not true():
-        assert time.monotonic() < end_s, "this did not become true in 5 s"
-        page.wait_for_timeout(25)
+    """Wait until something is true, while the page goes on."""
+    wait_for(true, "what the page was waited for", lambda: page.wait_for_timeout(25))
 
 
 def slider(page: Page, param: str = "pitch.semitones") -> Locator:

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +20,12 @@ from rtvc.voices.library import Library, make_library
 from tests.rtvc.control.panel.conftest import Pages, Panel
 from tests.rtvc.control.panel.steps import slider, until
 from tests.rtvc.voices.people import consent, person
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 PASSPHRASE = "correct horse battery"
-PATIENCE_S = 120.0
 
 
 def pressed(page: Page) -> str:
@@ -132,10 +131,12 @@ def live(tmp_path: Path, library: Library) -> Iterator[str]:
 
 
 def _address(path: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := re.search(r"panel: (\S+)", path.read_text())):
-        assert process.poll() is None and time.monotonic() < deadline, path.read_text()
-        time.sleep(0.1)
+    def look() -> re.Match[str] | None:
+        assert process.poll() is None, path.read_text()
+        return re.search(r"panel: (\S+)", path.read_text())
+
+    found = wait_for(look, "the panel's address")
+    assert found
     return found[1]
 
 
