@@ -1,7 +1,7 @@
 """The engine: the only place where sound is changed. No I/O, no clock, no threads.
 
-    x -> [to 48 kHz] -> sanitise -> high-pass -> [noise suppression] -> voices, cross-faded -> loudness -> gate, gain
-      -> [watermark] -> limiter -> [back] -> y
+    x -> [to 48 kHz] -> sanitise -> high-pass -> [noise suppression] -> voices, cross-faded -> loudness -> energy
+      -> gate, gain -> [watermark] -> limiter -> [back] -> y
 
 `process` takes blocks of any size and gives the same samples for any split, bit for bit: everything slower than a
 sample happens at ticks counted in samples. Parameters are taken over at the next tick and ramped. Latency is a
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.kernels.biquad import biquad, biquad_state, high_pass
+from rtvc.kernels.dynamics import dynamics, dynamics_set, dynamics_state
 from rtvc.kernels.gate import gate_detect, gate_set_thresholds, gate_state
 from rtvc.kernels.limiter import limit, limiter_state
 from rtvc.kernels.loudness import FOLLOW_S, loudness_match, loudness_state
@@ -45,7 +46,8 @@ GATE_HYSTERESIS_DB = 6.0
 GATE_OFF_DB = -90.0
 
 _VOICE, _GATE, _SUPPRESS = INDEX["voice.name"], INDEX["gate.threshold_db"], INDEX["suppress.on"]
-_MATCH, _GAIN, _MUTE = INDEX["level.match"], INDEX["level.gain_db"], INDEX["level.mute"]
+_MATCH, _ENERGY = INDEX["level.match"], INDEX["level.energy"]
+_GAIN, _MUTE = INDEX["level.gain_db"], INDEX["level.mute"]
 _DSP, _OWN, _NEURAL = VOICES.index("dsp"), VOICES.index("own"), VOICES.index("neural")
 
 
@@ -111,6 +113,7 @@ class Engine:
         self._own_delay = delay_state(self._voice_delay)
         self._dsp_delay = delay_state(self._voice_delay - self._voice.delay_frames)
         self._loudness = loudness_state(rate, self._voice_delay, NEURAL_FOLLOW_S if self._neural else FOLLOW_S)
+        self._dynamics = dynamics_state(rate, self._voice_delay, float(self._values[_ENERGY]))
         self._limiter = limiter_state(rate, LIMITER_FRAMES, CEILING_DBFS)
         self._mark = watermark_state(self._mark_signs) if self._mark else None
         self._marking = self._marks
@@ -258,6 +261,7 @@ class Engine:
         for rung, neural in self._neural.items():
             self._add_neural(rung, neural, clean, dsp)
         self._match(clean, dsp)
+        dynamics(self._dynamics, clean, dsp)
         ramp_fill(self._gain_ramp, gain)
         scale(dsp, gate_gain)
         scale(dsp, gain)
@@ -287,6 +291,7 @@ class Engine:
         _aim(self._own_ramp, float(values[_VOICE] == _OWN), "voice.name")
         _aim(self._match_ramp, float(values[_MATCH]), "level.match")
         _aim(self._gain_ramp, self._wanted_gain(), "level.mute" if values[_MUTE] else "level.gain_db", fade)
+        dynamics_set(self._dynamics, float(values[_ENERGY]))
         self._aim_suppression(bool(values[_SUPPRESS]))
         threshold = float(values[_GATE])
         if threshold <= GATE_OFF_DB:

@@ -109,6 +109,7 @@ _TABLE = (
     ),
     Param("gate.threshold_db", "Gate", "Sound below this level is silence; -90 is off", -60, -90, -20, "dBFS", 20),
     Param("level.match", "Match loudness", "The output follows the speaker's loudness", 1, switch=True),
+    Param("level.energy", "Energy", "Scale of the loudness movement around its mean; 0 is even", 1, 0, 2, "", 30),
     Param("level.gain_db", "Gain", "Output gain", 0, -24, 24, "dB", 20),
     Param("level.mute", "Mute", "Silence, whatever is said", 0, switch=True, ramp_ms=5),
 )  # fmt: skip

@@ -32,7 +32,10 @@ EMBEDDING_UNITS = 256
 FILM_UNITS = 4608
 FILM_MAX = 8.0  # what was fitted to voices stays below 1
 SHAPING = frozenset(
-    ("pitch.semitones", "pitch.intonation", "formant.ratio", "tone.brightness_db", "breath.amount")
+    (
+        *("pitch.semitones", "pitch.intonation", "formant.ratio", "tone.brightness_db"),
+        *("breath.amount", "level.energy"),
+    )
 )  # parameters that belong to a voice
 TIMBRE_MAX = 32.0  # built-in voices stay below 2.2
 HOME_HZ = (40.0, 1000.0)

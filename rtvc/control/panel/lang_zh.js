@@ -305,6 +305,8 @@ export const chinese = {
   "param.gate.threshold_db.doc": "低于此电平即静音；-90 为关闭",
   "param.level.match": "匹配响度",
   "param.level.match.doc": "输出响度跟随说话者",
+  "param.level.energy": "力度",
+  "param.level.energy.doc": "响度围绕平均值的起伏幅度；0 为平直",
   "param.level.gain_db": "增益",
   "param.level.gain_db.doc": "输出增益",
   "preset.natural": "自然",

@@ -25,6 +25,7 @@ RICH: dict[str, Value] = {
     "breath.amount": 0.3,
     "tone.brightness_db": 4,
     "telephone.amount": 0.5,
+    "level.energy": 1.4,
 }
 Sound = NDArray[np.float32]
 
@@ -146,6 +147,22 @@ def test_loudness_follows_the_speaker() -> None:
     y = run(Engine(48000, to_vector({"pitch.semitones": -9, "formant.ratio": 0.8})), x, [480])
     late = slice(3 * 48000, None)
     assert abs(20 * np.log10(np.std(y[late]) / np.std(x[late]))) < 1.5
+
+
+@pytest.mark.parametrize("voice", ["own", "dsp"])
+def test_energy_scales_the_loudness_movement_at_the_same_mean(voice: str) -> None:
+    t = np.arange(6 * 48000) / 48000
+    x = speechlike(48000, 6.0) * (10 ** (6 * np.sign(np.sin(np.pi * t)) / 20)).astype(np.float32)
+
+    def loud_and_soft(energy: float) -> tuple[float, float]:
+        y = run(Engine(48000, to_vector({"voice.name": voice, "gate.threshold_db": -90, "level.energy": energy})), x)
+        halves = [y[round((s + 0.1) * 48000) : round((s + 0.9) * 48000)] for s in (2, 3, 4, 5)]
+        rms = [20 * np.log10(float(np.sqrt(np.mean(half**2)))) for half in halves]
+        return max(rms[0], rms[2]) - max(rms[1], rms[3]), sum(rms) / 4
+
+    (even, even_mean), (plain, mean), (lively, lively_mean) = (loud_and_soft(energy) for energy in (0.5, 1.0, 1.5))
+    assert even < 0.7 * plain and lively > 1.2 * plain
+    assert abs(even_mean - mean) < 4 and abs(lively_mean - mean) < 4
 
 
 def test_mute_is_silence() -> None:
