@@ -60,16 +60,11 @@ class PsolaState(NamedTuple):
 
 def _interpolation_table() -> NDArray[np.float32]:
     """Return Kaiser-windowed sinc filters, float32[cutoff, phase * tap]; phase _PHASES is phase 0 one tap on."""
-    table = np.zeros((_CUTOFFS, _PHASES + 1, _TAPS), np.float64)
-    taps = np.arange(_TAPS) - (_TAPS // 2 - 1)
-    for c in range(_CUTOFFS):
-        cutoff = 1.0 / (1.0 + c / (_CUTOFFS - 1))
-        for p in range(_PHASES + 1):
-            at = taps - p / _PHASES
-            window = np.i0(7.0 * np.sqrt(np.maximum(0.0, 1.0 - (at / (_TAPS / 2)) ** 2))) / np.i0(7.0)
-            weights = cutoff * np.sinc(cutoff * at) * window
-            table[c, p] = weights / weights.sum()
-    return table.astype(np.float32).reshape(_CUTOFFS, -1)
+    cutoff = (1.0 / (1.0 + np.arange(_CUTOFFS) / (_CUTOFFS - 1)))[:, None, None]
+    at = np.arange(_TAPS) - (_TAPS // 2 - 1) - (np.arange(_PHASES + 1) / _PHASES)[:, None]
+    window = np.i0(7.0 * np.sqrt(np.maximum(0.0, 1.0 - (at / (_TAPS / 2)) ** 2))) / np.i0(7.0)
+    weights = cutoff * np.sinc(cutoff * at) * window
+    return (weights / weights.sum(axis=2, keepdims=True)).astype(np.float32).reshape(_CUTOFFS, -1)
 
 
 def psola_state(rate_hz: float, delay_samples: int) -> PsolaState:
