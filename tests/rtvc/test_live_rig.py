@@ -229,10 +229,10 @@ def test_the_monitor_plays_the_converted_voice_at_its_level_and_nothing_of_it_st
         statuses.wait_for("running", lambda s: s["state"] == "running")
         player = sound_server.play(pulses)
         statuses.wait_for("sound", lambda s: s["out_peak_dbfs"] > -30)
-        time.sleep(2.0)  # until the voice and the monitor are steady
-        with rig.Recorder(sound_server, "headphones.monitor") as heard:
-            time.sleep(3.0)
+        # these come back once the voice and the monitor are steady
         in_headphones_db, in_call_db = (level_db(sound_server, name) for name in ("headphones.monitor", "rtvc-mic"))
+        with rig.Recorder(sound_server, "headphones.monitor") as heard:
+            time.sleep(2.2)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         player.kill()

@@ -66,8 +66,9 @@ def test_networks_that_keep_killing_the_engine_are_left_out_and_tried_again_late
 
 
 def test_who_chooses_another_voice_meanwhile_hears_nothing_of_the_bar(
-    blocks_made: list[str], deadly_networks: Path
+    blocks_made: list[str], deadly_networks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(faults, "QUARANTINE_S", 1.0)
     studio = Studio()
     with LiveSession(studio, NEURAL) as session:
         wait_for(lambda: session.status().faults["networks_barred"] == 1, "the networks to be barred")

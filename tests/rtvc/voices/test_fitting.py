@@ -51,6 +51,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let little speech and few steps do."""
     monkeypatch.setattr(adapting, "SPEECH_MIN_S", 10.0)
     monkeypatch.setattr(adapting, "HELD_OUT", 0.5)
+    monkeypatch.setattr(adapting, "JUDGED_S", 3.0)
     monkeypatch.setattr("rtvc.voices.fitting.FitPlan", lambda: QUICK)
 
 
