@@ -134,24 +134,23 @@ from rtvc.soak import SoakSettings, soak_devices
 from rtvc.soak_report import _real_devices
 if __name__ == "__main__":
     with contextlib.ExitStack() as stack:
-        if real := _real_devices(stack):
-            settings = SoakSettings(to_vector({"pitch.semitones": 3}), "clear", "CPUExecutionProvider")
-            trial = soak_devices(settings, real[0](512), real[1], 512, 3.0)
-            print(json.dumps([trial.devices == real[1], len(trial.block_ms), trial.reasons]))
-        else:
-            print(json.dumps(None))
+        print(json.dumps(_real_devices(stack)), flush=True)
+    input()
+    with contextlib.ExitStack() as stack:
+        real = _real_devices(stack)
+        settings = SoakSettings(to_vector({"pitch.semitones": 3}), "clear", "CPUExecutionProvider")
+        trial = soak_devices(settings, real[0](512), real[1], 512, 3.0)
+        print(json.dumps([trial.devices == real[1], len(trial.block_ms), trial.reasons]))
 """
 
 
 def test_real_devices_are_soaked_where_there_are_some(sound_server: rig.Server) -> None:
-    def soaked() -> Any:
-        with sound_server.python("-c", SOAK_REAL) as process:
-            out, _ = process.communicate(timeout=120)
-        return json.loads(out.splitlines()[-1])
-
-    assert soaked() is None, "no microphone"
-    sound_server.plug_in()
-    named, blocks, reasons = soaked()
+    with sound_server.python("-c", SOAK_REAL) as process:
+        assert process.stdout
+        assert json.loads(process.stdout.readline()) is None, "no microphone"
+        sound_server.plug_in()
+        out, _ = process.communicate("\n", timeout=120)
+    named, blocks, reasons = json.loads(out.splitlines()[-1])
     assert named and blocks > 50 and not [reason for reason in reasons if "at the end" in reason]
     assert "rtvc-soak" not in sound_server.names("sources")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib import resources
 
 import numpy as np
@@ -61,23 +62,31 @@ def test_a_sine_keeps_its_frequency_and_its_level(hz: float, tempo: float) -> No
     assert np.std(y) == pytest.approx(np.std(x), rel=0.01)
 
 
+def f0(sound: Sound, rate_hz: int) -> NDArray[np.float64]:
+    import pyworld
+
+    found: NDArray[np.float64] = pyworld.harvest(sound.astype(np.float64), rate_hz, frame_period=10.0)[0]
+    return found
+
+
+@cache
+def sample(voice: str) -> tuple[Sound, int, NDArray[np.float64]]:
+    """Return a bundled sample, its rate and its F0."""
+    with resources.as_file(resources.files("rtvc.samples") / f"{voice}.flac") as path:
+        x, rate_hz = soundfile.read(path, dtype="float32")
+    return x, rate_hz, f0(x, rate_hz)
+
+
 @pytest.mark.parametrize("tempo", [0.7, 0.85, 1.2, 1.5])
 @pytest.mark.parametrize("voice", ["female", "male"])
 def test_speech_keeps_its_pitch_and_says_everything_in_its_place(voice: str, tempo: float) -> None:
-    import pyworld
-
-    def f0(sound: Sound) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = pyworld.harvest(sound.astype(np.float64), rate_hz, frame_period=10.0)[0]
-        return found
-
     def envelope(sound: Sound, frames: float) -> NDArray[np.float64]:
         ends = np.arange(0, 100) * frames
         return np.array([np.std(sound[round(a) : round(a + frames)]) for a in ends[ends + frames <= len(sound)]])
 
-    with resources.as_file(resources.files("rtvc.samples") / f"{voice}.flac") as path:
-        x, rate_hz = soundfile.read(path, dtype="float32")
+    x, rate_hz, before = sample(voice)
     y = at(tempo, x, rate_hz)
-    before, after = f0(x), f0(y)
+    after = f0(y, rate_hz)
     assert np.median(after[after > 0]) == pytest.approx(np.median(before[before > 0]), rel=0.02)
     assert np.mean(after > 0) == pytest.approx(np.mean(before > 0), abs=0.05)
     a, b = envelope(x, 0.1 * rate_hz), envelope(y, 0.1 * rate_hz / tempo)
