@@ -1,7 +1,8 @@
 """`rtvc live`: opens the devices that settings and arguments ask for, runs a session, and shows how it does.
 
-On a terminal one line refreshes; elsewhere only changes of state are told. With --json a line a second goes to
-standard output. Ctrl-C and SIGTERM end it cleanly: the engine stops, the virtual microphone goes.
+On a terminal one line refreshes; elsewhere only changes of state are told. With --json a line a second, and one at
+each change of state, goes to standard output. Ctrl-C and SIGTERM end it cleanly: the engine stops, the virtual
+microphone goes.
 """
 
 from __future__ import annotations
@@ -165,13 +166,16 @@ def _watch(session: LiveSession, choice: LiveChoice, line: StatusLine) -> None:
         time.sleep(REFRESH_S)
         status = session.status()
         said = f"{status.state}: {status.message}" if status.message else status.state
-        if said != told:
+        changed = said != told
+        if changed:
             line.show("")
             print(f"rtvc: {said}", file=sys.stderr)
             told = said
         line.show(status_text(status))
-        if choice.as_json and time.perf_counter() >= next_json_s:
+        due = time.perf_counter() >= next_json_s
+        if due:
             next_json_s += JSON_EVERY_S
+        if choice.as_json and (due or changed):
             print(json.dumps(dataclasses.asdict(status) | {"latency_ms": latency_ms(status)}), flush=True)
 
 

@@ -22,7 +22,7 @@ Inside = Callable[[rig.Server], None]
 HOLD = """
 import sys
 from rtvc.audio.pulse_monitor import PulseMonitor
-monitor = PulseMonitor("fake-mic", "speakers", float(sys.argv[1]))
+monitors = [PulseMonitor("fake-mic", sink, float(level)) for sink, level in zip(sys.argv[1::2], sys.argv[2::2])]
 print("on", flush=True)
 sys.stdin.read()
 """
@@ -52,22 +52,26 @@ def _recorded_level(server: rig.Server) -> float:
 
 def test_it_is_heard_whole_at_its_level(sound_server: rig.Server) -> None:
     sound_server.plug_in()
+    sound_server.add_sink("headphones", channels=2)
     one = _recorded_level(sound_server)
-    for level_db in (-6.0, 3.0):
-        with sound_server.python("-c", HOLD, str(level_db)) as monitor:
-            assert monitor.stdout and monitor.stdout.readline() == "on\n"
-            with rig.Recorder(sound_server, "speakers.monitor") as heard:
-                sound_server.play(0.5 * probe.probe(4)).wait()
-                time.sleep(0.3)
-        louder = heard.x / np.float32(0.5 * one * 10 ** (level_db / 20))
-        assert len(probe.chirps(louder)) >= 5
-        assert _level(louder) == pytest.approx(1.0, rel=0.05)
+    with sound_server.python("-c", HOLD, "speakers", "-6", "headphones", "3") as monitors:
+        assert monitors.stdout and monitors.stdout.readline() == "on\n"
+        with (
+            rig.Recorder(sound_server, "speakers.monitor") as softer,
+            rig.Recorder(sound_server, "headphones.monitor") as louder,
+        ):
+            sound_server.play(0.5 * probe.probe(4)).wait()
+            time.sleep(0.3)
+    for heard, level_db in ((softer, -6.0), (louder, 3.0)):
+        as_played = heard.x / np.float32(0.5 * one * 10 ** (level_db / 20))
+        assert len(probe.chirps(as_played)) >= 5
+        assert _level(as_played) == pytest.approx(1.0, rel=0.05)
 
 
 def test_a_killed_monitor_leaves_nothing(sound_server: rig.Server) -> None:
     sound_server.plug_in()
     before = sound_server.run("pactl", "list", "short", "modules"), _streams(sound_server)
-    with sound_server.python("-c", HOLD, "0") as monitor:
+    with sound_server.python("-c", HOLD, "speakers", "0") as monitor:
         assert monitor.stdout and monitor.stdout.readline() == "on\n"
         assert _streams(sound_server) >= before[1] + 2
         os.kill(monitor.pid, signal.SIGKILL)
@@ -78,7 +82,7 @@ def test_a_killed_monitor_leaves_nothing(sound_server: rig.Server) -> None:
 
 def test_a_stall_leaves_no_lasting_delay(pulseaudio: rig.Server) -> None:
     pulseaudio.plug_in()
-    with pulseaudio.python("-c", HOLD, "0") as monitor:
+    with pulseaudio.python("-c", HOLD, "speakers", "0") as monitor:
         assert monitor.stdout and monitor.stdout.readline() == "on\n"
         with (
             rig.Recorder(pulseaudio, "fake-mic") as mic,

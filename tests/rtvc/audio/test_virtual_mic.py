@@ -33,7 +33,9 @@ def _crash(server: rig.Server, name: str) -> None:
         process.kill()
 
 
-@pytest.mark.parametrize("host", ["", "pulse"])
+@pytest.mark.parametrize(
+    ("sound_server", "host"), [("pulseaudio", ""), ("pipewire", ""), ("pipewire", "pulse")], indirect=["sound_server"]
+)
 def test_callers_hear_what_we_play_into_it(sound_server: rig.Server, inside: Inside, host: str) -> None:
     sound_server.plug_in()
     inside(sound_server)

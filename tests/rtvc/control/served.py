@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +32,9 @@ TONE_HZ, LEVEL = 200.0, 0.2
 PLAIN: dict[str, Value] = {"voice.name": "dsp", "gate.threshold_db": -90, "level.match": False}
 
 
+@functools.cache
 def tone(seconds: float, hz: float = TONE_HZ) -> NDArray[np.float32]:
-    """Return a sine."""
+    """Return a sine, the same array to all: nobody may write to it."""
     return (LEVEL * np.sin(2 * np.pi * hz / RATE_HZ * np.arange(round(seconds * RATE_HZ)))).astype(np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,13 @@ def alive(pid: int) -> bool:
         return False
 
 
+@cache
+def _tone() -> NDArray[np.float32]:
+    """Return two minutes of what the microphone hears unless it is told otherwise."""
+    tone = LEVEL * np.sin(2 * np.pi * TONE_HZ / RATE_HZ * np.arange(120 * RATE_HZ))
+    return tone.astype(np.float32)
+
+
 class Studio:
     """Opens simulated devices for a session and remembers them; `plugged_in` says whether there are any."""
 
@@ -37,8 +45,7 @@ class Studio:
         self.plugged_in = True
         self.opened: list[SimulatedStreams] = []
         self.clocks = capture, playback
-        tone = LEVEL * np.sin(2 * np.pi * TONE_HZ / RATE_HZ * np.arange(120 * RATE_HZ))
-        self.source = tone.astype(np.float32) if source is None else source
+        self.source = _tone() if source is None else source
 
     def __call__(self, link: NDArray[np.int64]) -> SimulatedStreams:
         if not self.plugged_in:
