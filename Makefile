@@ -28,7 +28,7 @@ demo: system-run $(VENV)/.run
 
 # two at a time, for half of the tests mostly wait for sound; those of one file stay together; each on one core
 test: system-test lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests import rig
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
 _JACK = (
     "test_jack.py",
@@ -20,15 +24,21 @@ _JACK = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run beside each other (pytest -n N --dist loadgroup), keep those of one file together.
+@pytest.hookimpl(optionalhook=True)  # xdist's; there is none without it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Where tests run beside each other (pytest -n N), keep those of one file together: they share what they set up.
 
     All that start, kill or ask a jackd are one group: every JACK program of a user shares one database in /dev/shm, and
     one that is killed while it opens it leaves the others waiting for ever.
     """
-    for item in items:
-        name = item.path.name
-        item.add_marker(pytest.mark.xdist_group("jack" if name in _JACK else str(item.path)))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "jack" if path.rpartition("/")[2] in _JACK else path
+
+    return ByFile(config, log)
 
 
 def _linux_only() -> None:

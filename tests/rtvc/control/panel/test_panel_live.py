@@ -86,7 +86,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     live.end()
 
 
-def record(page: Page, seconds: float = 1.5) -> Path:
+def record(page: Page, seconds: float = 1.0) -> Path:
     """Record what goes out by the panel's button; return the file."""
     page.click("#record")
     until(lambda: page.get_attribute("#record", "aria-pressed") == "true", page)
