@@ -249,8 +249,8 @@ def test_a_signal_ends_a_conversion_and_leaves_nothing_half_written(
     tmp_path: Path, number: int, code: int, jobs: str
 ) -> None:
     (tmp_path / "in").mkdir()
-    for i in range(2):
-        sound(tmp_path / "in" / f"{i}.wav", 200)
+    first = sound(tmp_path / "in" / "0.wav", 200)
+    os.link(first, tmp_path / "in" / "1.wav")
     command = [sys.executable, "-m", "rtvc", "convert", "in", "out", "--jobs", jobs]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         while not _busy(tmp_path / "out", process):

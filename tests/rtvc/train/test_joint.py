@@ -24,6 +24,7 @@ from rtvc.train.windows import Cutting, WindowBatches
 from tests.rtvc.train.test_adversarial import Mute
 from tests.rtvc.train.toy import toy_set
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 SHAPE = EncoderShape(width=64, layers=2, heads=2, head_width=64)
 PLAN = JointPlan(
     Schedule(steps=3, wait=1, warm_up=1, save_every=1000, clip_norm=10.0),
@@ -34,12 +35,6 @@ PLAN = JointPlan(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
     return toy_set(tmp_path_factory.mktemp("set"))
-
-
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves take longer to draw than these networks to train; test_loop draws them."""
-    monkeypatch.setattr("rtvc.train.loop.draw", lambda *_: None)
 
 
 def joint(data: TrainingSet, plan: JointPlan = PLAN) -> Joint:

@@ -53,6 +53,7 @@ def test_a_run_learns_and_writes_checkpoint_log_and_curves(tmp_path: Path) -> No
     assert curves["loss/squares"][0][1] > 10 * curves["loss/squares"][-1][1]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("stop_at", [1, 5, 8])
 def test_resuming_continues_exactly(tmp_path: Path, stop_at: int) -> None:
     whole = loop(tmp_path / "whole")
@@ -69,6 +70,7 @@ def test_resuming_continues_exactly(tmp_path: Path, stop_at: int) -> None:
     assert read_curves(tmp_path / "broken" / "log.csv") == read_curves(tmp_path / "whole" / "log.csv")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_killed_run_loses_only_what_came_after_its_last_checkpoint(tmp_path: Path) -> None:
     whole = loop(tmp_path / "whole")
     whole.run(learning(whole))

@@ -25,6 +25,7 @@ from rtvc.train.generator import Distillation, DistilPlan, fitted
 from rtvc.train.loop import Loop, Schedule
 from tests.rtvc.train.toy import toy_set
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 SHAPE = EncoderShape(width=64, layers=1, heads=2, head_width=64)
 GENTLE = Spoiling(tempo=0.3, tempo_log=0.1, warp=0.0, degrade=False, pause=0.0, noise_alone=0.0)
 PLAN = EncoderPlan(
