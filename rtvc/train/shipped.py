@@ -1,13 +1,13 @@
-"""The shipped decoder as PyTorch takes it: its 8-bit weights as the numbers they stand for.
+"""The shipped decoder and speaker encoder as PyTorch takes them; 8-bit weights as the numbers they stand for.
 
-A voice is fitted through it without any checkpoint, and a training that has none can begin with it.
+A voice is fitted through both without any checkpoint, and a training that has none can begin with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 
 from rtvc.engine.network import FILM_FILE, TIMBRE, NetworkError, read_card, weights_folder
 from rtvc.models.generator import BLOCKS, INPUTS, TAPS, WIDTH, Generator
+from rtvc.models.speaker import SpeakerEncoder
 
 from . import TrainingError
 
 ZERO = 128  # byte that stands for 0
+
+
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 def shipped_generator(folder: Path | None = None) -> Generator:
@@ -26,31 +30,63 @@ def shipped_generator(folder: Path | None = None) -> Generator:
 
     Raises TrainingError if the package onnx is missing, NetworkError if the weights are not this program's.
     """
+    folder = folder or weights_folder()
+    path = folder / read_card(folder)["files"]["int8"]["decoder"]
+    return _filled(Generator(), path, "decoder", lambda nodes, held: _decoder_state(folder, nodes, held))
+
+
+def shipped_speaker(folder: Path | None = None) -> SpeakerEncoder:
+    """Return the speaker encoder whose weights lie in folder (the program's own if None), likewise.
+
+    Raises as `shipped_generator` does.
+    """
+    folder = folder or weights_folder()
+    path = folder / str(read_card(folder).get("speaker", {}).get("file", "speaker.onnx"))
+    return _filled(SpeakerEncoder(), path, "speaker encoder", _speaker_state)
+
+
+def _filled(
+    network: Module, path: Path, what: str, state_of: Callable[[list[Any], dict[str, Any]], dict[str, Any]]
+) -> Module:
+    """Give network what state_of makes of the nodes and the held arrays of a file."""
     try:
         import onnx
         from google.protobuf.message import DecodeError
         from onnx import numpy_helper
     except ImportError:
         raise TrainingError("the package onnx is missing; pip install 'rtvc[train]'") from None
-    folder = folder or weights_folder()
-    path = folder / read_card(folder)["files"]["int8"]["decoder"]
     try:
         graph = onnx.load(str(path)).graph
-        held = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
-        products = iter([_product(node, held) for node in graph.node if node.op_type == "MatMulNBits"])
-        state = {name.removeprefix("generator."): value for name, value in held.items() if "generator." in name}
-        network = Generator()
-        network.load_state_dict({k: torch.tensor(v) for k, v in _state(folder, state, held, products).items()})
+        state = state_of(list(graph.node), {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer})
+        network.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
     except (OSError, ValueError, KeyError, RuntimeError, StopIteration, DecodeError) as error:
-        what = f"is not this program's decoder ({type(error).__name__})"
+        what = f"is not this program's {what} ({type(error).__name__})"
         raise NetworkError(f"{path}: {what}; install rtvc again") from None
     return network.eval().requires_grad_(False)
 
 
-def _state(
-    folder: Path, state: dict[str, Any], held: dict[str, Any], products: Iterator[NDArray[np.float32]]
-) -> dict[str, NDArray[np.float32]]:
-    """Return the decoder's weights by name; products come in the order in which the graph multiplies."""
+def _speaker_state(nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:
+    """Return the speaker encoder's weights by name."""
+    own = SpeakerEncoder().state_dict()
+    state = {name: value.numpy() for name, value in own.items() if not name.startswith("lstm.")}
+    state |= {name: value for name, value in held.items() if name in own}
+    for k, node in enumerate(node for node in nodes if node.op_type == "LSTM"):
+        onto_input, onto_hidden, biases = (held[name][0] for name in node.input[1:4])
+        for part, value in (
+            ("weight_ih", onto_input),
+            ("weight_hh", onto_hidden),
+            ("bias_ih", biases[: len(biases) // 2]),
+            ("bias_hh", biases[len(biases) // 2 :]),
+        ):
+            given, left, forgotten, cell = np.split(value, 4)  # onnx has i o f c, PyTorch i f g o
+            state[f"lstm.{k}.{part}_l0"] = np.concatenate([given, forgotten, cell, left])
+    return state
+
+
+def _decoder_state(folder: Path, nodes: list[Any], held: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """Return the decoder's weights by name; the nodes come in the order in which it multiplies."""
+    products = iter([_product(node, held) for node in nodes if node.op_type == "MatMulNBits"])
+    state = {name.removeprefix("generator."): value for name, value in held.items() if "generator." in name}
     taps = iter([value for name, value in held.items() if value.shape == (TAPS, WIDTH) and "generator." not in name])
     state["dec_in.weight"] = next(products).reshape(WIDTH, TAPS, INPUTS).transpose(0, 2, 1)
     for k in range(BLOCKS):

@@ -5,7 +5,9 @@
 Judged on what was held out, topped up to half a minute if it is less: the live engine says it again as the voice was
 and as it is now. Kept if that is more like the speaker (the speaker encoder's likeness to the enrolment) and no less of
 what is said comes through: the share of frames in which the content encoder hears the same code again. That holds in
-any language, and over half a minute it is surer than a recogniser's count of some seventy words.
+any language, and over half a minute it is surer than a recogniser's count of some seventy words. The likeness is what
+was fitted to, so besides the spectra must not be much further from the recordings than they were. (Much: they are least
+far where the sound is a blur, and that is not what a voice should be.)
 
 A fit that is interrupted lies in the library, sealed as all else is, and the next one goes on from there.
 """
@@ -26,7 +28,7 @@ from rtvc.engine.voice import ENGINE_RATE_HZ
 from .errors import ConsentError, VoiceError
 from .library import FIT_SUFFIX, Library
 from .listening import Listener
-from .profile import FILM_UNITS, Profile, timbre_of
+from .profile import FILM_UNITS, Profile
 from .rates import at_rate
 from .recording_check import FRAME_S, SPEECH_DB, Samples, check_recording
 from .speaker import Speaker
@@ -41,6 +43,7 @@ SPEECH_SHARE = 0.3
 HELD_OUT = 0.15  # share of the speech
 JUDGED_S = 30.0
 WORSE_CONTENT = 0.02  # less is chance: so much moves the share over half a minute
+WORSE_SPECTRA = 1.1
 BAND = 0.475  # of a recording's rate: what lies above is filter, not voice
 BAND_MAX_HZ = 11_500.0
 LEVEL = 0.05  # rms of what is fitted to
@@ -52,6 +55,8 @@ class Score(NamedTuple):
 
     likeness: float
     content: float
+    spectra: float
+    """How far the spectra are from the recordings', at the speaker's own pitch (nepers)."""
 
 
 class Adapted(NamedTuple):
@@ -59,8 +64,6 @@ class Adapted(NamedTuple):
 
     before: Score
     after: Score
-    distance_before: float
-    distance_after: float
     speech_s: float
     kept: bool
 
@@ -126,16 +129,20 @@ def adapt(
             "speaker alone"
         )
     held_out, rest = _split(said)
-    fitted, first = _fitted(library, profile, rest, held_out, told)
+    first, fitted = _fitted(library, profile, rest, held_out, told)
     told(0.9, "judging")
-    before, after = _judged(profile, fitted, [*held_out, *rest], speaker)
-    kept = after.likeness > before.likeness and after.content >= before.content - WORSE_CONTENT
+    before, after = _judged(profile, (first, fitted), [*held_out, *rest], speaker)
+    kept = (
+        after.likeness > before.likeness
+        and after.content >= before.content - WORSE_CONTENT
+        and after.spectra <= WORSE_SPECTRA * before.spectra
+    )
 
     def adapted(now: Profile) -> Profile:
         return dataclasses.replace(now, timbre=fitted.timbre, personal=fitted.personal)
 
     library.end_fit(profile.id, adapted if kept else None)
-    return Adapted(before, after, first, fitted.distance, like_s, kept)
+    return Adapted(before, after, like_s, kept)
 
 
 def _check_packages() -> None:
@@ -147,7 +154,7 @@ def _check_packages() -> None:
 
 
 def _judged(
-    profile: Profile, fitted: Fitted, pieces: list[tuple[Samples, int]], speaker: Speaker
+    profile: Profile, fits: tuple[Fitted, Fitted], pieces: list[tuple[Samples, int]], speaker: Speaker
 ) -> tuple[Score, Score]:
     """Return how the voice was and how it is now fitted, on the first JUDGED_S of pieces."""
     assert profile.embedding is not None
@@ -156,11 +163,12 @@ def _judged(
     network = Network("clear")
     listener, scores = Listener(network), []
     codes = listener.hear(judged).inputs[:, :CONTENT]
-    for voice in (timbre_of(profile), Timbre(fitted.timbre, profile.home_hz, fitted.personal)):
-        again = spoken_as(network, voice, judged)
+    for fit in fits:
+        again = spoken_as(network, Timbre(fit.timbre, profile.home_hz, fit.personal), judged)
         heard = listener.hear(at_rate(again, ENGINE_RATE_HZ, RATE_HZ)).inputs[:, :CONTENT]
         same = float(np.all(heard[: len(codes)] == codes[: len(heard)], axis=1).mean())
-        scores.append(Score(float(speaker.embed(again, ENGINE_RATE_HZ) @ profile.embedding), same))
+        likeness = float(speaker.embed(again, ENGINE_RATE_HZ) @ profile.embedding)
+        scores.append(Score(likeness, same, fit.spectra))
     before, after = scores
     return before, after
 
@@ -177,9 +185,9 @@ def _fitted(
     rest: list[tuple[Samples, int]],
     held_out: list[tuple[Samples, int]],
     told: Callable[[float, str], None],
-) -> tuple[Fitted, float]:
-    """Return the voice fitted to the rest, and the distance to the held-out pieces at the start."""
-    from rtvc.train.shipped import shipped_generator
+) -> tuple[Fitted, Fitted]:
+    """Return the voice as it was and as it is fitted to the rest."""
+    from rtvc.train.shipped import shipped_generator, shipped_speaker
 
     from .fitting import Fit, FitPlan, Pair
 
@@ -197,17 +205,17 @@ def _fitted(
     pairs, held = heard(rest, 0), heard(held_out, len(rest))
     plan = FitPlan()
     band_hz = min(BAND_MAX_HZ, BAND * min(rate_hz for _, rate_hz in (*rest, *held_out)))
-    fit = Fit(shipped_generator(), pairs, held, *_own(profile), band_hz, plan)
-    first = fit.first.distance
+    fit = Fit(shipped_generator(), shipped_speaker(), pairs, held, *_own(profile), band_hz, plan)
+    first = fit.first
     if (reached := _reached(library, profile)) is not None:
         fit.go_on_from(*reached)
 
-    def looked(step: int, distance: float) -> None:
-        told(0.3 + 0.6 * step / plan.steps, f"fitting, distance {distance:.3f} (was {fit.first.distance:.3f})")
+    def looked(step: int, now: Fitted) -> None:
+        told(0.3 + 0.6 * step / plan.steps, f"fitting, likeness {now.likeness:.2f} (was {first.likeness:.2f})")
         best = {name: getattr(fit.best, name).astype("<f4").tobytes() for name in ("timbre", "personal")}
         library.keep_fit(profile.id, msgpack.packb(best))
 
-    return fit.run(looked), first
+    return first, fit.run(looked)
 
 
 def _own(profile: Profile) -> tuple[Samples, Samples]:

@@ -155,7 +155,7 @@ def run_adapt(args: argparse.Namespace, library: Library) -> int:
     print(f"{found.speech_s:.0f} s of speech; on half a minute of it, what was not fitted to first:")
     print(f"  likeness to the speaker   {before.likeness:.3f} -> {after.likeness:.3f}")
     print(f"  content heard again       {before.content:.1%} -> {after.content:.1%}")
-    print(f"  distance of the spectra   {found.distance_before:.3f} -> {found.distance_after:.3f}")
+    print(f"  distance of the spectra   {before.spectra:.3f} -> {after.spectra:.3f}")
     print(f"{args.name} was adapted" if found.kept else f"{args.name} was left as it was: it did not become better")
     return 0 if found.kept else 1
 

@@ -1,4 +1,4 @@
-"""The shipped decoder in PyTorch says what the shipped file says."""
+"""The shipped decoder and speaker encoder in PyTorch say what the shipped files say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 from rtvc.engine.network import Network, NetworkError, weights_folder
 from rtvc.engine.timbres import built_in_timbres
 from rtvc.models.generator import INPUTS
-from rtvc.train.shipped import shipped_generator
+from rtvc.train.shipped import shipped_generator, shipped_speaker
+from rtvc.voices.speaker import Speaker, pieces
 
 
 def test_its_parts_are_those_of_the_live_decoder() -> None:
@@ -31,6 +32,23 @@ def test_its_parts_are_those_of_the_live_decoder() -> None:
         wanted = generator(torch.tensor(np.array(given))[None], torch.tensor(vector)[None])[0].numpy()
     assert np.abs(np.array(said) - wanted).max() < 0.5  # products of bytes there, of floats here
     assert np.corrcoef(np.array(said).ravel(), wanted.ravel())[0, 1] > 0.9999
+
+
+def test_the_speaker_encoder_hears_what_the_shipped_one_does() -> None:
+    syllables = np.maximum(0.0, np.sin(2 * np.pi * 3 * np.arange(5 * 16_000) / 16_000))
+    x = (syllables * np.random.default_rng(0).normal(0.0, 0.1, len(syllables))).astype(np.float32)
+    heard = Speaker().hear(x, 16_000)
+    with torch.no_grad():
+        embedding, timbre = shipped_speaker()(torch.tensor(pieces(x, 16_000)))
+    np.testing.assert_allclose(embedding.numpy(), heard.embedding, atol=1e-4)
+    np.testing.assert_allclose(timbre.numpy(), heard.timbre, atol=1e-3)
+
+
+def test_a_foreign_speaker_encoder_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(weights_folder(), tmp_path / "w")
+    shutil.copy(tmp_path / "w" / "encoder.int8.onnx", tmp_path / "w" / "speaker.onnx")
+    with pytest.raises(NetworkError, match="is not this program's speaker encoder"):
+        shipped_speaker(tmp_path / "w")
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:

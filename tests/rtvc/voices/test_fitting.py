@@ -13,11 +13,11 @@ from rtvc.engine.network import Network
 from rtvc.engine.params import TIMBRES
 from rtvc.engine.timbres import built_in_timbres
 from rtvc.engine.voice import ENGINE_RATE_HZ
-from rtvc.train.shipped import shipped_generator
+from rtvc.train.shipped import shipped_generator, shipped_speaker
 from rtvc.voices import adapt as adapting
 from rtvc.voices.adapt import adapt, utterances
 from rtvc.voices.errors import ConsentError, VoiceError
-from rtvc.voices.fitting import Fit, FitPlan, Pair
+from rtvc.voices.fitting import Fit, FitPlan, Fitted, Pair
 from rtvc.voices.library import FIT_SUFFIX, Library
 from rtvc.voices.listening import Listener
 from rtvc.voices.profile import FILM_UNITS
@@ -67,15 +67,22 @@ def test_what_is_heard_does_not_depend_on_what_was_heard_before() -> None:
     assert 150.0 < np.median(sung) < 300.0
 
 
+def fit_of(pair: Pair, timbre: Samples, plan: FitPlan) -> Fit:
+    """Return a fit to one utterance that is judged by it as well."""
+    personal = np.zeros(FILM_UNITS, np.float32)
+    return Fit(shipped_generator(), shipped_speaker(), [pair], [pair], timbre, personal, 11_000.0, plan)
+
+
 def test_a_fit_brings_the_decoder_nearer_to_the_speech() -> None:
     x, rate_hz = bundled("puck")
     heard = at_rate(x, rate_hz, RATE_HZ)
     pair = Pair(Listener(Network("clear")).hear(heard), at_rate(x, rate_hz, 24_000))
     start = built_in_timbres()[TIMBRES.index("michael")].vector
-    fit = Fit(shipped_generator(), [pair], [pair], start, np.zeros(FILM_UNITS, np.float32), 11_000.0, QUICK)
+    fit = fit_of(pair, start, QUICK)
     looks: list[float] = []
-    best = fit.run(lambda _, distance: looks.append(distance))
+    best = fit.run(lambda _, now: looks.append(now.distance))
     assert best.distance < fit.first.distance - 0.01
+    assert best.likeness > fit.first.likeness + 0.01
     assert len(looks) == 2 and best.distance == min(looks)
     assert best.timbre.shape == (128,) and best.personal.shape == (FILM_UNITS,)
     assert np.any(best.personal) and not np.array_equal(best.timbre, start)
@@ -86,9 +93,9 @@ def test_a_fit_that_helps_nobody_ends_early_where_it_began() -> None:
     pair = Pair(Listener(Network("clear")).hear(at_rate(x, rate_hz, RATE_HZ)), at_rate(x, rate_hz, 24_000))
     plan = FitPlan(steps=40, batch=1, look_every=1, patience=2, rate=10.0, timbre_rate=10.0)
     start = built_in_timbres()[TIMBRES.index("puck")].vector
-    fit = Fit(shipped_generator(), [pair], [pair], start, np.zeros(FILM_UNITS, np.float32), 11_000.0, plan)
+    fit = fit_of(pair, start, plan)
     looks: list[float] = []
-    best = fit.run(lambda _, distance: looks.append(distance))
+    best = fit.run(lambda _, now: looks.append(now.distance))
     assert len(looks) < 40
     assert np.array_equal(best.timbre, start) and not np.any(best.personal)
 
@@ -106,13 +113,18 @@ def enrolled(library: Library, speaker: Speaker, speech: tuple[Samples, int]) ->
     library.save(person(timbre=heard.timbre, embedding=heard.embedding, home_hz=120.0))
 
 
-@pytest.mark.parametrize(("worse", "kept"), [(1.0, True), (-1.0, False)], ids=["content kept", "content lost"])
-def test_it_is_kept_only_if_the_voice_is_liker_and_no_content_is_lost(
+@pytest.mark.parametrize(
+    ("worse", "further", "kept"),
+    [(1.0, 1.0, True), (-1.0, 1.0, False), (1.0, 1.2, False)],
+    ids=["better", "content lost", "spectra further off"],
+)
+def test_it_is_kept_only_if_the_voice_is_better_in_all(
     library: Library,
     speaker: Speaker,
     speech: tuple[Samples, int],
     monkeypatch: pytest.MonkeyPatch,
     worse: float,
+    further: float,
     kept: bool,
     short: None,
 ) -> None:
@@ -120,10 +132,18 @@ def test_it_is_kept_only_if_the_voice_is_liker_and_no_content_is_lost(
     enrolled(library, speaker, speech)
     before = library.find("anna")
     monkeypatch.setattr(speaker, "embed", _likening(speaker, before.embedding))
+    fitted = adapting._fitted
+
+    def further_off(*args: object) -> tuple[Fitted, Fitted]:
+        first, best = fitted(*args)  # type: ignore[arg-type]
+        assert best.distance < first.distance
+        return first, best._replace(spectra=further * first.spectra)
+
+    monkeypatch.setattr(adapting, "_fitted", further_off)
     told: list[tuple[float, str]] = []
     found = adapt(library, "anna", [speech], speaker, lambda done, what: told.append((done, what)))
     assert found.kept is kept
-    assert found.distance_after < found.distance_before
+    assert found.after.likeness > found.before.likeness
     now = library.find("anna")
     assert (now.personal is not None) is kept
     assert now.consents == before.consents and now.id == before.id
@@ -179,6 +199,7 @@ def test_a_voice_that_is_erased_or_renamed_meanwhile_stays_so(
     library: Library, speaker: Speaker, speech: tuple[Samples, int], short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapting, "WORSE_CONTENT", 1.0)
+    monkeypatch.setattr(adapting, "WORSE_SPECTRA", 9.0)
     enrolled(library, speaker, speech)
     monkeypatch.setattr(speaker, "embed", _likening(speaker, library.find("anna").embedding))
     adapt(library, "anna", [speech], speaker, lambda done, _: done == 0.9 and library.rename("anna", "anne"))
