@@ -19,7 +19,7 @@ from pathlib import Path
 from rtvc import __version__
 from rtvc.config import ConfigError, MonitorSettings, config_path, load_settings, settings_toml
 from rtvc.output import print_json, warn
-from rtvc.termination import end_on_sigterm
+from rtvc.termination import end_on_signals
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parser(argv).parse_args(argv)
-    end_on_sigterm()
+    end_on_signals()
     try:
         return COMMANDS[args.command].run(args)
     except KeyboardInterrupt:

@@ -1,8 +1,8 @@
 """`rtvc live`: opens the devices that settings and arguments ask for, runs a session, and shows how it does.
 
 On a terminal one line refreshes; elsewhere only changes of state are told. With --json a line a second, and one at
-each change of state, goes to standard output. Ctrl-C and SIGTERM end it cleanly: the engine stops, the virtual
-microphone goes.
+each change of state, goes to standard output. Ctrl-C, SIGTERM and closing the terminal end it cleanly: the engine
+stops, the virtual microphone goes.
 """
 
 from __future__ import annotations

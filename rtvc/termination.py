@@ -1,17 +1,22 @@
-"""SIGTERM ends a command as an error does: everything is given back on the way out."""
+"""SIGTERM, and SIGHUP of a terminal that is closed, end a command as an error does: everything is given back."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
 
 _terminated: list[int] = []  # signals that asked us to end
+_terminals: list[int] = []  # which of our outputs were one
 
 
-def end_on_sigterm() -> None:
-    """Let SIGTERM raise SystemExit in the main thread."""
+def end_on_signals() -> None:
+    """Let SIGTERM raise SystemExit in the main thread, and SIGHUP unless that is to be ignored (`nohup`)."""
+    _terminals[:] = [number for number in (1, 2) if os.isatty(number)]
     signal.signal(signal.SIGTERM, _on_terminate)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _on_hang_up)
     sys.unraisablehook = _on_unraisable
 
 
@@ -25,6 +30,15 @@ def _on_terminate(number: int, _frame: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; let everything be given back
     _terminated.append(number)
     raise SystemExit(128 + number)
+
+
+def _on_hang_up(number: int, frame: object) -> None:
+    """End; the terminal is gone, so what is said on the way out goes nowhere in place of failing."""
+    signal.signal(number, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for terminal in _terminals:
+        os.dup2(nowhere, terminal)
+    _on_terminate(number, frame)
 
 
 def told_to_end(within_s: float) -> bool:

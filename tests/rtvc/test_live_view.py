@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -65,6 +69,24 @@ def test_a_signal_ends_live_cleanly(pulseaudio: rig.Server, number: int) -> None
         assert "rtvc-mic" in pulseaudio.names("sources")
         process.send_signal(number)
         assert process.wait(timeout=20) == 0
+    assert "rtvc-mic" not in pulseaudio.names("sources")
+
+
+def test_closing_the_terminal_ends_live_cleanly(pulseaudio: rig.Server) -> None:
+    pulseaudio.plug_in()
+    ours, theirs = pty.openpty()
+    command = ["setsid", "--ctty", sys.executable, "-m", "rtvc", "live", "--preset", "deep", "--capture", "fake-mic"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=pulseaudio.env) as process:
+        os.close(theirs)
+        try:
+            shown = b""
+            while b" ms (age" not in shown:
+                shown += os.read(ours, 4096)
+            assert "rtvc-mic" in pulseaudio.names("sources")
+            os.close(ours)
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
     assert "rtvc-mic" not in pulseaudio.names("sources")
 
 

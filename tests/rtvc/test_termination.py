@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import os, signal
-from rtvc.termination import end_if_told, end_on_sigterm
+from rtvc.termination import end_if_told, end_on_signals
 
 class Owner:
     def __init__(self, act):
@@ -15,7 +15,7 @@ class Owner:
     def __del__(self):
         self.act()
 
-end_on_sigterm()
+end_on_signals()
 Owner(lambda: 1 / 0)
 Owner(lambda: os.kill(os.getpid(), signal.SIGTERM))
 print("swallowed", flush=True)
