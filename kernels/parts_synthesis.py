@@ -2,7 +2,7 @@
 
 24 kHz, a frame every 300 samples, 601 bins (1200 points, 50 ms). Frame j, centred on time t = 300 j, has the spectrum
 
-    S = exp(lh) e^(i pi tanh(theta)) E + exp(ln) Z + exp(lr) e^(i phi)        (log magnitudes count up to 7)
+    S = m e^(i pi tanh(theta)) E + exp(ln) Z + g exp(lr) e^(i phi),  m = exp(lh)   (log magnitudes count up to 7)
 
 E is the spectrum, under a Hann window h over t - 600 to t + 600, divided by 300, of a pulse train: all harmonics of F0
 up to 11 kHz, cosines of amplitude 1, whose sum is sin((H + 1/2) p) / (2 sin(p / 2)) - 1/2 at phase p. Z is Gaussian
@@ -10,6 +10,11 @@ noise, variance 1 in each component. F0 runs in straight lines; as in the decode
 reached 149.5 samples after its centre. There the pulses end that are known when frame j comes: the 450 to follow are
 extrapolated at constant F0, and replaced by the true ones in later frames. (F0 reached at the centre itself, with 600
 extrapolated: DistillMOS 0.06 to 0.11 lower.) F0 below 40 Hz is unvoiced, also on the way to or from silence.
+
+In a voiced frame what has a free phase, f = exp(lr), is taken back where the harmonics drown it: g = f^2 / (f^2 + 4
+m^2); elsewhere g = 1. The decoder means noise by it, but its phases hardly move from frame to frame, so it beats at the
+frame rate, 80 Hz. That is heard as roughness, and pitch trackers take it for the pitch. Voice heart, 24 sentences:
+heard an octave low in 4.4 % of frames before, 2.1 with it; DistillMOS 3.71, 3.97 (with 1 in place of 4: 2.8 %, 3.93).
 
 S becomes samples by inverse FFT. The offline synthesis overlaps them under h, divided by the sum of h squared, and so
 waits for 600 samples after a frame's centre. Here the window rises like a sine in the `lead` samples before the
@@ -64,6 +69,7 @@ F0_MIN_HZ, F0_MAX_HZ = 40.0, 1600.0
 HARMONICS_END_HZ = 11000.0
 BIN_HZ = RATE_HZ / FRAME
 BREATH_HZ = 1500.0
+DROWNED = 4.0  # times the harmonics' power
 _HARMONIC_POWER = 4.0 * 1.5 * BIN_HZ / 2.0  # of a harmonic, spread over its bins as Z's variance; over F0
 RATIO_MIN, RATIO_MAX = 0.5, 2.0
 
@@ -151,17 +157,18 @@ def synthesise(
             state.frame[i] = state.pulses[i] * state.window[i]
         rfft(state.fft, state.frame, re, im)
         noise_gain = np.float32(state.floats[_NOISE_GAIN])
+        drowned = np.float32(DROWNED) if f0_hz >= F0_MIN_HZ else np.float32(0.0)
         breath, whisper = state.floats[_BREATH], state.floats[_WHISPER]
         if ratio != 1.0:
             _warp(parts, 1.0 / ratio, state.warped)
         elif breath + whisper > 0.0:
             state.warped[:] = parts
         else:
-            _shape(parts, state.gaussians, noise_gain, re, im)
+            _shape(parts, state.gaussians, noise_gain, drowned, re, im)
         if breath + whisper > 0.0:
             _breathe(state.warped, f0_hz, breath, whisper)
         if ratio != 1.0 or breath + whisper > 0.0:
-            _shape(state.warped, state.gaussians, noise_gain, re, im)
+            _shape(state.warped, state.gaussians, noise_gain, drowned, re, im)
         irfft(state.fft, re, im, state.frame)
         overlap_add(state.overlap, state.frame)
     overlap_pop(state.overlap, y)
@@ -247,6 +254,7 @@ def _shape(
     parts: NDArray[np.float32],
     gaussians: NDArray[np.float32],
     noise_gain: np.float32,
+    drowned: np.float32,
     re: NDArray[np.float32],
     im: NDArray[np.float32],
 ) -> None:
@@ -257,6 +265,7 @@ def _shape(
         harmonic = exp(min(max(lh[k], _LOG_MIN), _LOG_MAX))
         noise = noise_gain * exp(min(max(ln[k], _LOG_MIN), _LOG_MAX))
         free = exp(min(max(lr[k], _LOG_MIN), _LOG_MAX))
+        free *= free * free / (free * free + drowned * harmonic * harmonic)
         turns = _HALF * tanh(theta[k])
         cos, sin = harmonic * cos_turns(turns), harmonic * sin_turns(turns)
         free_turns = _PER_TURN * phi[k]

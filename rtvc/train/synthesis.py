@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rtvc.kernels.parts_synthesis import parts_state
+from rtvc.kernels.parts_synthesis import DROWNED, parts_state
 from rtvc.models.generator import BINS, PARTS
 
 from .losses import LOUDEST
 
 FRAME, HOP = 1200, 300
 _HALF = FRAME // 2
+_CENTRE = 8  # samples from a frame's centre on that tell whether it is voiced
 
 
 @cache
@@ -32,23 +34,37 @@ def _window(lead: int) -> tuple[Tensor, float]:
     return torch.from_numpy(window), float(state.floats[2])
 
 
-def excitation(pulses: Tensor) -> Tensor:
-    """Return complex [b, t, BINS] of a pulse train [b, 300 t]: what parts multiply."""
+class Excitation(NamedTuple):
+    """What parts multiply."""
+
+    spectra: Tensor
+    """Complex [b, t, BINS]."""
+    voiced: Tensor
+    """bool [b, t, 1]."""
+
+
+def excitation(pulses: Tensor) -> Excitation:
+    """Return the excitation of a pulse train [b, 300 t]; F0 is a frame's own at its centre."""
     window = torch.hann_window(FRAME, device=pulses.device)
     spectra = torch.stft(pulses, FRAME, HOP, window=window, center=True, pad_mode="constant", return_complex=True)
-    return spectra.transpose(1, 2)[:, : pulses.shape[1] // HOP] / HOP
+    frames = pulses.shape[1] // HOP
+    centres = pulses[:, : frames * HOP].reshape(-1, frames, HOP)[:, :, :_CENTRE]
+    return Excitation(spectra.transpose(1, 2)[:, :frames] / HOP, (centres != 0.0).any(2, keepdim=True))
 
 
-def synthesise(parts: Tensor, spectra: Tensor, lead: int) -> Tensor:
-    """Return sound [b, 300 t] of parts [b, t, PARTS * BINS] on an excitation's spectra; lead as live, in samples."""
+def synthesise(parts: Tensor, excited: Excitation, lead: int) -> Tensor:
+    """Return sound [b, 300 t] of parts [b, t, PARTS * BINS] on an excitation; lead as live, in samples."""
     b, t, _ = parts.shape
     window, noise_gain = _window(lead)
     window = window.to(parts.device)
     harmonic, theta, noise, free, phi = parts.float().reshape(b, t, PARTS, BINS).unbind(2)
     random = torch.complex(torch.randn_like(noise), torch.randn_like(noise))
+    harmonic, free = harmonic.clamp(max=LOUDEST), free.clamp(max=LOUDEST)
+    kept = torch.sigmoid(2.0 * (free - harmonic) - math.log(DROWNED))
+    kept = torch.where(excited.voiced, kept, 1.0)
     whole = (
-        torch.polar(torch.exp(harmonic.clamp(max=LOUDEST)), math.pi * torch.tanh(theta)) * spectra
-        + torch.polar(torch.exp(free.clamp(max=LOUDEST)), phi)
+        torch.polar(torch.exp(harmonic), math.pi * torch.tanh(theta)) * excited.spectra
+        + torch.polar(kept * torch.exp(free), phi)
         + noise_gain * torch.exp(noise.clamp(max=LOUDEST)) * random
     )
     frames = torch.fft.irfft(whole, FRAME) * window

@@ -87,8 +87,10 @@ def reference(parts: Parts, f0_hz: NDArray[np.float64], lead: int) -> NDArray[np
         extrapolated = harmonics(hz, phase[first + known - 1] + 2 * np.pi / RATE_HZ * to_come * f0_hz[j])
         excitation = np.fft.rfft(np.concatenate([pulses[first : first + known], extrapolated]) * HANN / HOP)
         lh, theta, _, lr, phi = parts[j].astype(np.float64)
-        spectrum = np.exp(np.minimum(lh, 7)) * np.exp(1j * np.pi * np.tanh(theta)) * excitation
-        spectrum += np.exp(np.minimum(lr, 7)) * np.exp(1j * phi)
+        tone, free = np.exp(np.minimum(lh, 7)), np.exp(np.minimum(lr, 7))
+        spectrum = tone * np.exp(1j * np.pi * np.tanh(theta)) * excitation
+        heard = free**2 / (free**2 + 4 * tone**2) if f0_hz[j] >= 40 else 1.0
+        spectrum += heard * free * np.exp(1j * phi)
         y[first : first + FRAME] += window(lead) * np.fft.irfft(spectrum)
     return y[start - lead : start - lead + frames * HOP]
 
@@ -109,6 +111,18 @@ def test_sound_is_that_of_the_equations(lead: int) -> None:
     parts, f0_hz = spoken(24)
     want = reference(parts, f0_hz, lead)
     assert np.abs(sound(parts, f0_hz, lead) - want).max() <= ERROR * np.abs(want).max()
+
+
+def test_free_phases_that_repeat_do_not_beat_under_a_tone() -> None:
+    parts = silent(60)
+    parts[:, LH], parts[:, LR] = 0.0, -1.5
+    parts[:, PHI] = np.random.default_rng(0).uniform(-np.pi, np.pi, BINS)
+    tone = parts.copy()
+    tone[:, LR] = SILENT
+    beat, unvoiced = (sound(parts, f0_hz, 300) - sound(tone, f0_hz, 300) for f0_hz in (187.0, 0.0))
+    np.testing.assert_allclose(unvoiced[20 * HOP : -HOP], unvoiced[21 * HOP :], atol=1e-5)  # it repeats with the frames
+    power = np.exp(-3.0)
+    assert np.std(beat[20 * HOP :]) / np.std(unvoiced[20 * HOP :]) == pytest.approx(power / (power + 4.0), rel=0.01)
 
 
 def test_log_magnitudes_count_up_to_seven() -> None:

@@ -44,6 +44,14 @@ def test_a_steady_voice_has_the_same_waveform(lead: int) -> None:
     assert error < 0.02 * np.abs(b[middle]).max()
 
 
+@pytest.mark.parametrize("f0_hz", [160.0, 7.0])
+def test_free_phases_under_a_tone_are_taken_back_alike(f0_hz: float) -> None:
+    frames = parts(noise=-40.0)
+    frames[:, 3] = frames[:, 0] - 1.0
+    a, b = batch(frames, f0_hz, 300), kernel(frames, f0_hz, 300)
+    assert a[6000:-6000].std() == pytest.approx(b[6000:-6000].std(), rel=0.02)
+
+
 @pytest.mark.parametrize("lead", [150, 300])
 def test_noise_has_the_same_power(lead: int) -> None:
     torch.manual_seed(0)
