@@ -116,5 +116,5 @@ def test_silence_and_what_is_no_level_at_all() -> None:
 
 @pytest.mark.parametrize("bad", [(0, 0, 1.0), (48000, -1, 1.0), (48000, 0, -0.1)])
 def test_bad_arguments_are_refused(bad: tuple[int, int, float]) -> None:
-    with pytest.raises(ValueError, match="none negative"):
+    with pytest.raises(ValueError, match="none must be negative"):
         dynamics_state(*bad)

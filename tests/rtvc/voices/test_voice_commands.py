@@ -368,8 +368,8 @@ def test_adapting_tells_what_it_did(
 ) -> None:
     library = make_library(home / "voices", PASSPHRASE)
     library.save(person())
-    before, after = Score(0.7, 0.5), Score(0.8, 0.49)
-    monkeypatch.setattr(adapting_commands, "adapt", lambda *_: Adapted(before, after, 0.6, 0.5, 61.0, True))
+    before, after = Score(0.7, 0.5, 0.61), Score(0.8, 0.49, 0.62)
+    monkeypatch.setattr(adapting_commands, "adapt", lambda *_: Adapted(before, after, 61.0, True))
     text = say(capsys, "adapt", "anna", str(bundled("puck")))
-    assert "0.700 -> 0.800" in text and "anna was adapted" in text
+    assert "0.700 -> 0.800" in text and "0.610 -> 0.620" in text and "anna was adapted" in text
     assert "you have no voice 'bert'" in say(capsys, "adapt", "bert", str(bundled("puck")), code=1)
