@@ -6,9 +6,9 @@
   weights the share of strangers taken for somebody and of speakers not found ("no match").
 - "zero-shot", "adapted": speakers with enough speech are enrolled from 10 s and 60 s, and adapted from 1, 3 and 10
   minutes. `--sources` (speech packs or folders of recordings of others) are said as that voice by the live engine at
-  `clear`. Similarity is the cosine to speech of the speaker that was not used, by two encoders; the first is the one
-  whose LSTMs our own speaker encoder began with, though nothing is fitted to it; accepted is the share at their
-  equal-error thresholds. WER is what Whisper does not hear of the source's text.
+  `clear`. Similarity is the cosine to speech of the speaker that was not used, by two encoders; the first has the LSTMs
+  of our own speaker encoder, which adapting listens with, the second has nothing to do with it; accepted is the share
+  at their equal-error thresholds. WER is what Whisper does not hear of the source's text.
 
     python -m bench.voices --speakers pack --sources other-pack --limit 6 --json FILE
 """
