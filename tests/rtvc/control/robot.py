@@ -43,10 +43,10 @@ def level_db(server: rig.Server, source: str) -> float:
 
 
 def _levels_db(server: rig.Server, source: str) -> tuple[float, float]:
-    """Return the note's level in each of two pieces of 0.3 s, one after the other: the median of its tenths."""
+    """Return the note's level in each of two halves of a second, one after the other: the median of its tenths."""
     with rig.Recorder(server, source) as heard:
-        time.sleep(0.8)
-    tenths = heard.x[-6 * rig.RATE_HZ // 10 :].reshape(6, -1)
+        time.sleep(1.2)
+    tenths = heard.x[-rig.RATE_HZ :].reshape(10, -1)
     power = np.square(np.abs(np.fft.rfft(tenths * np.hanning(tenths.shape[1]))))[:, 18:23].sum(axis=1)
-    first, second = (float(10 * np.log10(np.median(piece) + 1e-12)) for piece in (power[:3], power[3:]))
+    first, second = (float(10 * np.log10(np.median(piece) + 1e-12)) for piece in (power[:5], power[5:]))
     return first, second
