@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,31 +16,31 @@ from tests import rig
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
 
-_JACK = (
-    "test_jack.py",
-    "test_virtual_mic.py",
-    "test_devices.py",
-    "test_midi_port.py",
-    "test_portaudio.py",
-    "test_doctor.py",
-)
+_SERVERS = ("pulseaudio", "pipewire", "sound_server", "jackd")  # fixtures: a file that names one has real sound
 
 
 @pytest.hookimpl(optionalhook=True)  # xdist's; there is none without it
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Where tests run beside each other (pytest -n N), keep those of one file together: they share what they set up.
 
-    All that start, kill or ask a jackd are one group: every JACK program of a user shares one database in /dev/shm, and
-    one that is killed while it opens it leaves the others waiting for ever.
+    All that have real sound are one group: two sound servers at once, each with an engine, want more cores than there
+    are and tear each other's sound; and every JACK program of a user shares one database in /dev/shm, where one that is
+    killed while it opens it leaves the others waiting for ever.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
-            return "jack" if path.rpartition("/")[2] in _JACK else path
+            return "sound" if _has_sound(path) else path
 
     return ByFile(config, log)
+
+
+@cache
+def _has_sound(path: str) -> bool:
+    text = (Path(__file__).parents[1] / path).read_text("utf-8")
+    return any(server in text for server in _SERVERS)
 
 
 def _linux_only() -> None:
