@@ -19,5 +19,5 @@ from bench.presets import bundled_sample, read, recording
 sound = read(recording(bundled_sample(), "female"))
 judges = Judges()
 print(judges.transcribe(*sound))
-print(judges.dnsmos(*sound), judges.distillmos(*sound), judges.speaker_embedding(*sound).shape, np.max(judges.f0(*sound)))
+print(judges.dnsmos(*sound), judges.distillmos(*sound), [v.shape for v in judges.speakers(*sound)], np.max(judges.f0(*sound)))
 CHECK
