@@ -128,7 +128,7 @@ def warm_up() -> None:
             flight_block(flight, np.zeros(len(BLOCK_COLUMNS), np.int64))
 
 
-def _ask_for_realtime() -> bool:
+def _ask_for_priority() -> bool:
     """Ask the system for real-time scheduling of this process; go on without where it says no."""
     if hasattr(os, "sched_setscheduler"):
         try:
@@ -160,7 +160,7 @@ def serve(settings: WorkerSettings) -> None:
     if settings.own:
         slot = np.ndarray((SLOT_INT64,), np.int64, shared[-1].buf)
     link[fields.ENGINE_STATE] = STATE_WARMING
-    stats[STAT_REALTIME] = _ask_for_realtime()  # before warming up: a replacement must not queue behind a game
+    stats[STAT_REALTIME] = _ask_for_priority()  # before warming up: a replacement must not queue behind a game
     warm_up()
     server = _Server(link, params, stats, taps, settings, flight, slot)
     with guarded(link):

@@ -121,7 +121,7 @@ def test_without_the_right_to_real_time_it_goes_on_without(monkeypatch: pytest.M
         raise PermissionError("not allowed")
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    assert worker._ask_for_realtime() is False
+    assert worker._ask_for_priority() is False
     assert asked == [(0, os.SCHED_FIFO, worker.FIFO_PRIORITY)]
 
 
