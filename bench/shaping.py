@@ -4,7 +4,7 @@ Sources (`--sources`: recordings or a speech pack) are said by the live engine a
 control (`rtvc.voices.tune`). Measured over voiced frames of 40 ms: tilt, the level at 2 to 6 kHz over that at 0.1 to
 1 kHz (dB); HNR, harmonics to noise by autocorrelation (dB; Boersma 1993); swing, the deviation of the level (dB); the
 geometric mean of F1 to F3; the median F0. WER is what Whisper does not hear of the source's text. A measure is
-monotone if every step moves it the right way. On few words WER is chance: 128 gave 3 to 4 points lost, 326 under 2.
+monotone if every step moves it the right way. On few words WER is chance: 128 gave 3 to 5 points lost, 326 under 2.
 
     python -m bench.shaping --sources pack --voices heart,fenrir --json FILE
 """

@@ -43,13 +43,18 @@ def test_it_says_how_sure_it_is() -> None:
 
 
 def test_on_a_real_server_it_hears_the_delay(sound_server: rig.Server) -> None:
-    script = (
-        "import json, rtvc.loopback as l; f = l.measure_loopback(10); print(json.dumps([f.host, f.late_ms, f.p50_ms]))"
-    )
+    # a stall of the machine tears bursts; then one tries again, as `rtvc doctor` says
+    script = """
+import json, rtvc.loopback as l
+for attempt in range(3):
+    f = l.measure_loopback(6)
+    if len(f.late_ms) >= 5:
+        break
+print(json.dumps([f.host, f.late_ms, f.p50_ms]))
+"""
     with sound_server.python("-c", script) as process:  # a process of its own: it may load one JACK library only
         out, _ = process.communicate(timeout=120)
     host, late_ms, p50_ms = json.loads(out.splitlines()[-1])
     assert host in ("pulse", "pipewire")
-    # a busy machine tears some bursts: `test_it_says_how_sure_it_is` has what the command makes of that
     assert len(late_ms) >= 5 and 10.0 < p50_ms < 300.0
     assert not {"rtvc-mouth", "rtvc-loopback"} & set(sound_server.names("sources")), "nothing stays behind"
