@@ -2,12 +2,13 @@
 
 Whisper's encoder made to stream: both stem convolutions look only back (the second takes every other row, so one
 frame lasts 20 ms), attention sees ATTENTION_FRAMES frames of the past and nothing ahead, and sinusoidal positions run
-round POSITIONS. Two heads read its frames, each with a GRU at the decoder's pace of 12.5 ms: what sets them apart
-is how long after its centre they say what a decoder frame held, WAIT_MS: they read the newest encoder frame there is by
-then (`newest_frame`) and know how old it is (`phase`).
+round POSITIONS. It hears everything twice, in two streams 10 ms apart that know nothing of each other, so that there is
+a new frame with every mel row (`ContentEncoder.frames`). Two heads read these, each with a GRU at the decoder's pace of
+12.5 ms: what sets them apart is how long after its centre they say what a decoder frame held, WAIT_MS: they read the
+newest frame there is by then (`newest_frame`) and know how old it is (`phase`).
 
 Streaming: `EncoderState` and `HeadState` go in and come out of `step`; a whole utterance through `forward` gives the
-same numbers. Units: mel rows every 10 ms, encoder frames every 20 ms, decoder frames every 12.5 ms.
+same numbers. Units: mel rows every 10 ms, encoder frames every 20 ms in each stream, decoder frames every 12.5 ms.
 
 Sources: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), section 2.2; Cho et
 al., "Learning Phrase Representations using RNN Encoder-Decoder" (2014).
@@ -26,8 +27,9 @@ MEL_BANDS = 80
 CODES = 1024
 ATTENTION_FRAMES = 75  # 1.5 s
 POSITIONS = 1500
-WAIT_UNIT_MS = 2.5  # waits and frames are whole multiples of it: 20 = 8, 12.5 = 5
-FRAME_UNITS, DECODER_UNITS = 8, 5
+STREAMS = 2  # in which the encoder hears the same sound, 10 ms apart
+WAIT_UNIT_MS = 2.5  # waits and frames are whole multiples of it: 10 = 4, 12.5 = 5
+FRAME_UNITS, DECODER_UNITS = 4, 5  # FRAME_UNITS: from a frame of one stream to the next of the other
 WAIT_MS = {"fast": 15.0, "clear": 65.0}
 
 
@@ -47,7 +49,7 @@ def newest_frame(decoder_frame: Tensor, wait_ms: float) -> Tensor:
 
 
 def phase(decoder_frame: Tensor, wait_ms: float) -> Tensor:
-    """Return how old that newest frame is, in units of WAIT_UNIT_MS, 0..7."""
+    """Return how old that newest frame is, in units of WAIT_UNIT_MS, 0..3."""
     return (DECODER_UNITS * decoder_frame + round(wait_ms / WAIT_UNIT_MS)) % FRAME_UNITS
 
 
@@ -207,9 +209,18 @@ class ContentEncoder(nn.Module):
         self.encoder = Encoder(self.shape)
         self.heads = nn.ModuleList(Head(self.shape, wait_ms) for wait_ms in WAIT_MS.values())
 
+    def frames(self, mel: Tensor, position: int = 0) -> Tensor:
+        """Mel [b, 2 t, MEL_BANDS] -> the frame that ends with each row, [b, 2 t, width], of the two streams by turns.
+
+        The one that ends with row 0 begins with a row of zeros, as `Encoder.initial` has them.
+        """
+        late = torch.cat([torch.zeros_like(mel[:, :1]), mel[:, :-1]], dim=1)
+        first, second = self.encoder(torch.cat([late, mel]), position).chunk(STREAMS)
+        return torch.stack([first, second], dim=2).flatten(1, 2)
+
     def forward(self, mel: Tensor, position: int = 0) -> dict[str, Tensor]:
         """Mel [b, 2 t, MEL_BANDS] -> for each head [b, decoder frames, CODES + 2], all that the mel lets it say."""
-        encoded = self.encoder(mel, position)
+        encoded = self.frames(mel, position)
         found = {}
         for name, head in zip(WAIT_MS, self.heads, strict=True):
             units = FRAME_UNITS * encoded.shape[1] - round(WAIT_MS[name] / WAIT_UNIT_MS)

@@ -1,10 +1,10 @@
 """The networks one frame at a time, as they are exported to ONNX: state in and out, weights as plain products.
 
-`EncoderStep` (every 20 ms), `PointStep` and `GeneratorStep` (every 12.5 ms) hold the weights of a trained `Encoder`,
-its heads and a `Generator` and give the same numbers as those over a whole utterance. What attention remembers stays
-outside the graph in a ring of PAST frames: nothing in a softmax depends on the order of keys, so a new one replaces the
-oldest where it lies and nothing is moved. Convolutions and the GRU are written as products so that their weights can
-be held in 8 bits like all others.
+`EncoderStep` (every 20 ms of a stream), `PointStep` and `GeneratorStep` (every 12.5 ms) hold the weights of a trained
+`Encoder`, its heads and a `Generator` and give the same numbers as those over a whole utterance. What attention
+remembers stays outside the graph in a ring of PAST frames: nothing in a softmax depends on the order of keys, so a new
+one replaces the oldest where it lies and nothing is moved. Convolutions and the GRU are written as products so that
+their weights can be held in 8 bits like all others.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """The networks of the neural voice in onnxruntime, one frame at a time, with bound buffers.
 
-Three graphs (see `models/streaming.py`): the encoder every 20 ms, heads and decoder every 12.5 ms. How a voice moves
-the decoder's norms (its film) is reckoned outside them, once for each voice. All inputs and
-outputs are NumPy arrays made once and bound once; what attention remembers is a ring that the graph reads in place.
+Three graphs (`models/streaming.py`): the encoder every 10 ms, heads and decoder every 12.5 ms. The encoder hears the
+sound in two streams by turns, of frames of 20 ms that lie 10 ms apart, so with every mel row there is a newer frame for
+the heads. How a voice moves the decoder's norms (its film) is reckoned outside the graphs, once for each voice. All
+inputs and outputs are NumPy arrays made once and bound once; what attention remembers is a ring that the graph reads in
+place.
 Sessions use one thread and never spin. Which provider runs them is not believed but measured: see `choose_provider`.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import json
 import time
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,8 @@ Floats = NDArray[np.float32]
 MEL_BANDS = 80
 CONTENT = 128
 LATER_FRAMES = 4
-FRAME_UNITS, DECODER_UNITS, WAIT_UNIT_MS = 8, 5, 2.5
+STREAMS = 2
+FRAME_UNITS, DECODER_UNITS, WAIT_UNIT_MS = 4, 5, 2.5
 NOT_THERE = -1e9
 FORMAT = 3
 TIMBRE = 128
@@ -87,24 +91,65 @@ class _Step:
             said = str(error).splitlines()[0]
             raise NetworkError(f"{path}: onnxruntime cannot use it; install rtvc again ({said})") from error
         self.provider = self._session.get_providers()[0]
+        self._path = path
+        self._bind({})
+
+    def twin(self, shared: str) -> _Step:
+        """Return the same session with arrays of its own, but for the one called `shared`."""
+        other = copy(self)
+        other._bind({shared: self.arrays[shared]})
+        return other
+
+    def _bind(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Bind arrays, and new ones where they hold none."""
+        self.arrays = arrays
         self._binding = self._session.io_binding()
-        self.arrays: dict[str, NDArray[Any]] = {}
         for value in self._session.get_inputs():
-            array = self._array(path, value)
+            array = self._array(value)
             self._binding.bind_input(value.name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         for value in self._session.get_outputs():
-            array = self._array(path, value)
+            array = self._array(value)
             self._binding.bind_output(value.name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
 
-    def _array(self, path: Path, value: Any) -> NDArray[Any]:
+    def _array(self, value: Any) -> NDArray[Any]:
         dtypes: dict[str, type] = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
         if value.type not in dtypes or not all(isinstance(n, int) for n in value.shape):
-            raise NetworkError(f"{path}: {value.name} is {value.type} {value.shape}; fixed float or int64 was expected")
-        self.arrays[value.name] = np.zeros(value.shape, dtypes[value.type])
-        return self.arrays[value.name]
+            what = f"{value.name} is {value.type} {value.shape}; fixed float or int64 was expected"
+            raise NetworkError(f"{self._path}: {what}")
+        return self.arrays.setdefault(value.name, np.zeros(value.shape, dtypes[value.type]))
 
     def run(self) -> None:
         self._session.run_with_iobinding(self._binding)
+
+
+class _Stream:
+    """One of the streams in which the encoder hears the sound, and what it remembers of it."""
+
+    def __init__(self, step: _Step, positions: Floats) -> None:
+        arrays = step.arrays
+        self._step, self._positions = step, positions
+        self._keys, self._values, self.unborn = arrays["keys"], arrays["values"], arrays["unborn"][0, 0]
+        self._place, self._new_key, self._new_value = arrays["place"][0, 0], arrays["key"], arrays["value"]
+        self._stem, self._stem_out, self.frame = arrays["stem"], arrays["stem_out"], arrays["frame"]
+        self._frames = 0
+
+    def reset(self) -> None:
+        """Forget all sound."""
+        for array in self._step.arrays.values():
+            array.fill(0)
+        self.unborn.fill(NOT_THERE)
+        self._frames = 0
+
+    def encode(self) -> None:
+        """Take the newest two of the mel rows, which all streams share, as one frame of 20 ms."""
+        slot = self._frames % len(self.unborn)
+        self._place[:] = self._positions[self._frames % len(self._positions)]
+        self._step.run()
+        self._keys[:, slot] = self._new_key[:, 0]
+        self._values[:, slot] = self._new_value[:, 0]
+        self.unborn[slot] = 0.0
+        self._frames += 1
+        self._stem[...] = self._stem_out
 
 
 class Network:
@@ -117,32 +162,28 @@ class Network:
         folder = folder or weights_folder()
         card = read_card(folder)
         self.wait_ms = float(card["wait_ms"][point])
-        self._positions = _sinusoids(int(card["positions"]), int(card["width"]))
+        positions = _sinusoids(int(card["positions"]), int(card["width"]))
         if precision not in card["files"]:
             raise NetworkError(f"{folder}: holds no {precision} weights, only {', '.join(card['files'])}")
         names = card["files"][precision]
-        self._encoder, self._head, self._decoder = (
+        encoder, self._head, self._decoder = (
             _Step(folder / names[name], provider) for name in ("encoder", point, "decoder")
         )
-        self.provider = self._encoder.provider
+        self.provider = encoder.provider
         self._film_matrix = _read_film(folder / FILM_FILE)
         try:
-            self._bind()
+            self._streams = [_Stream(step, positions) for step in (encoder, encoder.twin("mel"))]
+            self._bind(encoder.arrays["mel"])
         except KeyError as error:
             raise NetworkError(f"{folder}: the graphs have no {error}; they are not this program's") from error
         self.reset()
 
-    def _bind(self) -> None:
-        encoder, head, decoder = self._encoder.arrays, self._head.arrays, self._decoder.arrays
-        self.mel: Floats = encoder["mel"][0, 2:]  # the caller writes two rows here, then calls encode
-        self._keys, self._values, self._unborn = encoder["keys"], encoder["values"], encoder["unborn"][0, 0]
-        self._past = self._keys.shape[1]
-        self._carried = [
-            (encoder["mel"][0, :2], encoder["mel"][0, 2:]),
-            (encoder["stem"], encoder["stem_out"]),
-            (head["frame"], encoder["frame"]),
-        ]
-        self._place, self._new_key, self._new_value = encoder["place"][0, 0], encoder["key"], encoder["value"]
+    def _bind(self, mel: Floats) -> None:
+        head, decoder = self._head.arrays, self._decoder.arrays
+        self._mel, self._rows = mel[0], 0
+        flat = mel.reshape(-1)  # as one row, numpy moves it without a copy between
+        self._mel_before, self._mel_after = flat[:-MEL_BANDS], flat[MEL_BANDS:]
+        self._frame = head["frame"]
         self._phase, self._head_state, self._head_state_out = head["phase"], head["state"], head["state_out"]
         self.content: Floats = head["content"][0, 0]
         self._also = head["also"]
@@ -158,28 +199,26 @@ class Network:
     def reset(self) -> None:
         """Forget all sound; the film stays."""
         film = self.film.copy()
-        for step in (self._encoder, self._head, self._decoder):
+        for step in (self._head, self._decoder):
             for array in step.arrays.values():
                 array.fill(0)
+        for stream in self._streams:
+            stream.reset()
         self.film[:] = film
-        self._unborn.fill(NOT_THERE)
-        self._frames = 0
+        self._rows = 0
 
     def film_of(self, timbre: Floats) -> Floats:
         """Return how a timbre (float32[TIMBRE]) moves the decoder's norms: float32[FILMS], to be put into `film`."""
         return timbre @ self._film_matrix[:-1] + self._film_matrix[-1]
 
-    def encode(self) -> None:
-        """Take the two mel rows in `mel` as one encoder frame of 20 ms."""
-        slot = self._frames % self._past
-        self._place[:] = self._positions[self._frames % len(self._positions)]
-        self._encoder.run()
-        self._keys[:, slot] = self._new_key[:, 0]
-        self._values[:, slot] = self._new_value[:, 0]
-        self._unborn[slot] = 0.0
-        self._frames += 1
-        for into, new in self._carried:
-            into[...] = new
+    def hear(self, row: Floats) -> None:
+        """Take the next 10 ms as a normalised mel row, float32[MEL_BANDS]; one of the streams makes a frame of it."""
+        self._mel_before[:] = self._mel_after
+        self._mel[-1] = row
+        stream = self._streams[self._rows % STREAMS]
+        stream.encode()
+        self._frame[...] = stream.frame
+        self._rows += 1
 
     def listen(self, phase: int) -> None:
         """Say what the next decoder frame holds, and the one LATER_FRAMES later: see `content`, `energy`, `voiced`."""
@@ -264,12 +303,11 @@ def choose_provider(point: str = "clear", precision: str = "int8", folder: Path 
 
 def _trial(network: Network) -> tuple[float, Floats]:
     """Return the seconds that 12.5 ms of sound take (median), and the parts of the last frame."""
-    noise = np.random.default_rng(0).standard_normal((TRIAL_FRAMES, 2, MEL_BANDS)).astype(np.float32)
+    noise = 0.3 * np.random.default_rng(0).standard_normal((TRIAL_FRAMES, MEL_BANDS)).astype(np.float32)
     times = []
-    for rows in noise:
+    for row in noise:
         begin = time.perf_counter()
-        network.mel[:] = 0.3 * rows
-        network.encode()
+        network.hear(row)
         network.listen(0)
         network.decode(150.0, 150.0)
         times.append(time.perf_counter() - begin)

@@ -1,9 +1,9 @@
 """The neural voice: the speaker's words and melody, said by somebody else. 48 kHz in and out.
 
-    x -> 16 kHz -> log-mel -> encoder, every 20 ms -.
+    x -> 16 kHz -> log-mel -> encoder, every 10 ms -.
              \\-> F0, every 5 ms --------------------+-> head -> decoder -> synthesis at 24 kHz -> y, every 12.5 ms
 
-All times are sample counts at 16 kHz: the encoder's frame m ends at 320 (m + 1); the decoder's frame j has its centre
+All times are sample counts at 16 kHz: the encoder's frame m ends at 160 (m + 1); the decoder's frame j has its centre
 at 200 j and its content is said when `wait` more samples have come, from the newest encoder frame there is by then;
 its sound is made AHEAD frames later, for the decoder looks that far ahead. What leaves is queued at 48 kHz behind as
 much silence as comes before the first frame. So any block split gives the same samples.
@@ -40,7 +40,7 @@ from .voice import ENGINE_RATE_HZ, TICK_FRAMES
 
 RATE_HZ = 16000
 SYNTHESIS_RATE_HZ = 24000
-ENCODER_FRAME, DECODER_FRAME, SYNTHESIS_FRAME = 320, 200, 300
+ENCODER_FRAME, DECODER_FRAME, SYNTHESIS_FRAME = 160, 200, 300
 LEAD = 300  # samples at 24 kHz that the synthesis window reaches before a frame's centre: 12.5 ms
 AHEAD = 1  # as models/generator.py
 REACH = 480  # how far from a voiced frame its F0 may be found, in samples at 16 kHz
@@ -103,7 +103,6 @@ class NeuralVoice:
         self._heard = 0  # samples at 16 kHz
         self._next = 0  # decoder frame whose content is said next
         self._sung_hz = np.zeros(AHEAD + 1)  # F0 of the frames that wait for their sound, newest last
-        self._mel_rows = 0
         self._mode, self._semitones, self._target_hz = MODE_SHIFT, 0.0, 0.0
         self._intonation, self._formant = 1.0, 1.0
         self._log_wanted = nan  # until a voice is chosen
@@ -177,9 +176,6 @@ class NeuralVoice:
             self._listen(low[start : start + n])
             start += n
             self._heard += n
-            if n == to_encoder:
-                self._network.mel[:] = self._rows
-                self._network.encode()
             if self._heard == due:
                 self._speak()
         ring_pop(self._queue, self._queued, y)
@@ -188,12 +184,11 @@ class NeuralVoice:
 
     def _listen(self, low: NDArray[np.float32]) -> None:
         """Take samples that end no later than the next frame of either network."""
-        rows = log_mel(self._mel, low, self._rows[self._mel_rows :])
-        if rows:
-            new = self._rows[self._mel_rows : self._mel_rows + rows]
-            new *= np.float32(1.0 / np.log(10.0))
-            normalise_rows(self._peak, new)
-            self._mel_rows = (self._mel_rows + rows) % 2
+        rows = self._rows[: log_mel(self._mel, low, self._rows)]  # one or none
+        rows *= np.float32(1.0 / np.log(10.0))
+        normalise_rows(self._peak, rows)
+        for row in rows:
+            self._network.hear(row)
         hops = f0_track(self._tracker, low, self._f0, self._voiced, self._confidence)
         for hop in range(hops):
             end = (self._heard // F0_HOP + 1 + hop) * F0_HOP

@@ -1,6 +1,7 @@
 """`rtvc train STEP`: the steps and their help. Nothing heavy is imported before a step runs.
 
-Steps in the order that they are used: data, synth, align, encoder, generator, joint, average, speaker, export, card.
+Steps in the order that they are used: shipped (to go on from the program's weights), data, synth, align, encoder,
+generator, joint, average, speaker, export, card.
 Each can be interrupted and started again with the same command; it goes on where it was.
 """
 
@@ -52,11 +53,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 STEPS = {
+    "shipped": Step(
+        "write the weights that come with the program as checkpoints, to train them further",
+        "  rtvc train shipped start",
+        weights.shipped_arguments,
+        weights.shipped,
+    ),
     "data": Step(
         "read a corpus into a training set: resampled, trimmed, checked, with its licence",
         "  rtvc train data LibriSpeech/train-clean-100 set --licence 'CC-BY 4.0' --hold-out 20\n"
         "  rtvc train data LJSpeech-1.1 set --licence 'public domain'\n"
-        "  rtvc train data my-recordings set --licence mine --transcribe\n"
+        "  rtvc train data my-recordings set --licence mine --transcribe --codebook start/codebook.npy\n"
         "  rtvc train data pack set --licence CC0 --alignments pack.tsv\n"
         "  rtvc train data pairs set --licence Apache-2.0 --kokoro-voices node_modules/kokoro-js/voices",
         sets.data_arguments,
@@ -64,7 +71,7 @@ STEPS = {
     ),
     "align": Step(
         "find out which phone each frame of the recordings belongs to, with a trained encoder",
-        "  rtvc train align set runs/encoder/last.pt\n"
+        "  rtvc train align set start/encoder.pt\n"
         "  rtvc train align set runs/encoder/last.pt --again --write second-round.tsv",
         sets.align_arguments,
         sets.align,
@@ -79,7 +86,7 @@ STEPS = {
     "encoder": Step(
         "train the content encoder",
         "  rtvc train encoder set runs/encoder --init whisper-tiny.en/model.bin --noise noises\n"
-        "  rtvc train encoder set runs/more --init runs/encoder/last.pt --steps 20000 --rate 0.5 --threads 2\n"
+        "  rtvc train encoder set runs/more --init start/encoder.pt --steps 20000 --rate 0.5 --threads 2\n"
         "  rtvc train encoder set runs/gpu --init model.bin --device cuda --batch 32",
         runs.encoder_arguments,
         runs.encoder,
@@ -96,8 +103,8 @@ STEPS = {
         "train encoder and decoder further, together, on sound and on what a speech recogniser hears in it",
         "  rtvc train joint set runs/joint --encoder runs/encoder/last.pt --generator runs/voices/last.pt"
         " --recogniser whisper-tiny.en/model.bin --kokoro-voices voices --noise noises\n"
-        "  rtvc train joint set runs/joint --encoder encoder.pt --generator decoder.pt --recogniser model.bin"
-        " --kokoro-voices voices --device cuda --steps 4000",
+        "  rtvc train joint set runs/joint --encoder start/encoder.pt --generator start/generator.pt"
+        " --recogniser model.bin --kokoro-voices voices --device cuda --steps 4000",
         runs.joint_arguments,
         runs.joint,
     ),

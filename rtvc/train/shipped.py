@@ -1,4 +1,4 @@
-"""The shipped decoder and speaker encoder as PyTorch takes them; 8-bit weights as the numbers they stand for.
+"""The shipped networks as PyTorch takes them; 8-bit weights as the numbers they stand for.
 
 A voice is fitted through both without any checkpoint, and a training that has none can begin with them.
 """
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from rtvc.engine.network import FILM_FILE, TIMBRE, NetworkError, read_card, weights_folder
+from rtvc.models.encoder import FRAME_UNITS, WAIT_MS, ContentEncoder, Encoder, EncoderShape
 from rtvc.models.generator import BLOCKS, INPUTS, TAPS, WIDTH, Generator
 from rtvc.models.speaker import SpeakerEncoder
 
@@ -23,6 +24,7 @@ ZERO = 128  # byte that stands for 0
 
 
 Module = TypeVar("Module", bound=torch.nn.Module)
+Result = TypeVar("Result")
 
 
 def shipped_generator(folder: Path | None = None) -> Generator:
@@ -33,6 +35,24 @@ def shipped_generator(folder: Path | None = None) -> Generator:
     folder = folder or weights_folder()
     path = folder / read_card(folder)["files"]["int8"]["decoder"]
     return _filled(Generator(), path, "decoder", lambda nodes, held: _decoder_state(folder, nodes, held))
+
+
+def shipped_encoder(folder: Path | None = None) -> ContentEncoder:
+    """Return the content encoder with its heads, likewise. Raises as `shipped_generator` does."""
+    folder = folder or weights_folder()
+    files = read_card(folder)["files"]["int8"]
+    content = ContentEncoder()
+    _filled(content.encoder, folder / files["encoder"], "encoder", _encoder_state)
+    for name, head in zip(WAIT_MS, content.heads, strict=True):
+        _filled(head, folder / files[name], f"head {name}", _head_state)
+    return content.eval().requires_grad_(False)
+
+
+def shipped_codebook(folder: Path | None = None) -> NDArray[np.float32]:
+    """Return the codes as latents, float32[CODES, CONTENT]. Raises as `shipped_generator` does."""
+    folder = folder or weights_folder()
+    path = folder / read_card(folder)["files"]["int8"]["fast"]
+    return _read(path, "head fast", lambda _, held: np.asarray(held["codebook"], np.float32))
 
 
 def shipped_speaker(folder: Path | None = None) -> SpeakerEncoder:
@@ -49,6 +69,16 @@ def _filled(
     network: Module, path: Path, what: str, state_of: Callable[[list[Any], dict[str, Any]], dict[str, Any]]
 ) -> Module:
     """Give network what state_of makes of the nodes and the held arrays of a file."""
+
+    def fill(nodes: list[Any], held: dict[str, Any]) -> None:
+        network.load_state_dict({key: torch.tensor(value) for key, value in state_of(nodes, held).items()})
+
+    _read(path, what, fill)
+    return network.eval().requires_grad_(False)
+
+
+def _read(path: Path, what: str, made: Callable[[list[Any], dict[str, Any]], Result]) -> Result:
+    """Return what is made of the nodes and the held arrays of a file."""
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -57,12 +87,33 @@ def _filled(
         raise TrainingError("the package onnx is missing; pip install 'rtvc[train]'") from None
     try:
         graph = onnx.load(str(path)).graph
-        state = state_of(list(graph.node), {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer})
-        network.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+        return made(list(graph.node), {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer})
     except (OSError, ValueError, KeyError, RuntimeError, StopIteration, DecodeError) as error:
         what = f"is not this program's {what} ({type(error).__name__})"
         raise NetworkError(f"{path}: {what}; install rtvc again") from None
-    return network.eval().requires_grad_(False)
+
+
+def _encoder_state(nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:
+    """Return the encoder's weights by name; the nodes come in the order in which it multiplies."""
+    products = iter([_product(node, held) for node in nodes if node.op_type == "MatMulNBits"])
+    state: dict[str, Any] = dict(held)
+    for name in ("conv1", "conv2"):
+        flat = next(products)
+        state[f"{name}.weight"] = flat.reshape(len(flat), 3, -1).transpose(0, 2, 1)
+    for k in range(EncoderShape().layers):
+        for part in ("attn.query", "attn.key", "attn.value", "attn.out", "mlp.0", "mlp.2"):
+            state[f"blocks.{k}.{part}.weight"] = next(products)
+    own = Encoder(EncoderShape()).state_dict()
+    return {name: value for name, value in state.items() if name in own}
+
+
+def _head_state(nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights of the head that a point reads first; it multiplies for reading, recurring and saying."""
+    read, recur, out = [_product(node, held) for node in nodes if node.op_type == "MatMulNBits"][:3]
+    state = {"gru.weight_ih_l0": read, "gru.weight_hh_l0": recur, "out.weight": out}
+    for name, theirs in (("gru.bias_ih_l0", "read.bias"), ("gru.bias_hh_l0", "recur.bias"), ("out.bias", "out.bias")):
+        state[name] = held[f"now.{theirs}"]
+    return state | {"phase.weight": held["now.phase.weight"][:FRAME_UNITS]}
 
 
 def _speaker_state(nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`rtvc train average`, `export` and `card`: trained networks as the weights that the program ships."""
+"""`rtvc train shipped`, `average`, `export` and `card`: trained networks and the weights that the program ships."""
 
 from __future__ import annotations
 
@@ -11,6 +11,26 @@ VOICES = (
     "heart=af_heart,bella=af_bella,sarah=af_sarah,emma=bf_emma,"
     "michael=am_michael,puck=am_puck,fenrir=am_fenrir,george=bm_george"
 )
+
+
+def shipped_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `rtvc train shipped` to parser."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the checkpoints")
+
+
+def shipped(args: argparse.Namespace) -> int:
+    """Do `rtvc train shipped`; return the exit code. Raises TrainingError, NetworkError."""
+    from .dataset import write_array
+    from .loop import write_checkpoint
+    from .shipped import shipped_codebook, shipped_encoder, shipped_generator, shipped_speaker
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    networks = {"encoder": shipped_encoder(), "generator": shipped_generator(), "speaker": shipped_speaker()}
+    for name, network in networks.items():
+        write_checkpoint(args.out / f"{name}.pt", {"model": network.state_dict()})
+    write_array(args.out / "codebook.npy", shipped_codebook())
+    print(f"{args.out}: {', '.join(f'{name}.pt' for name in networks)}, codebook.npy")
+    return 0
 
 
 def average_arguments(parser: argparse.ArgumentParser) -> None:

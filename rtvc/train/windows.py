@@ -3,7 +3,8 @@
 A share of the cuts is for the home voice, mostly of real recordings; the others are renditions, each heard in some
 rendition of its sentence. The window reaches further than the cut: back, so that the encoder has a past, and on by
 what the teacher hears of the future. It begins at a multiple of PERIOD decoder frames, after which heads meet the
-same phases again (8 decoder frames last as long as 5 encoder frames), so that its frames are those of the utterance.
+same phases of the same stream again (8 decoder frames last as long as 5 encoder frames), so that its frames are those
+of the utterance.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rtvc.models.encoder import DECODER_UNITS, FRAME_UNITS, WAIT_MS, WAIT_UNIT_MS
+from rtvc.models.encoder import DECODER_UNITS, FRAME_UNITS, STREAMS, WAIT_MS, WAIT_UNIT_MS
 
 from .adversarial import filled_f0, renditions, sentence, transposed
 from .batches import Spoiling, melody, spoiled
@@ -26,7 +27,7 @@ from .generator import TEACHER_REACH
 from .hearing import tracked, wait_of
 from .timbres import SCALE, TIMBRE
 
-PERIOD = FRAME_UNITS
+PERIOD = STREAMS * FRAME_UNITS
 PAST = 80  # decoder frames, at least, that the encoder hears before the first one that is used
 UNSAID = int(np.ceil(max(WAIT_MS.values()) / (DECODER_UNITS * WAIT_UNIT_MS)))  # at a window's end: not yet waited for
 UNKNOWN = -1  # as a code

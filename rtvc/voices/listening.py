@@ -47,8 +47,7 @@ class Listener:
         for j in range(frames):
             units = DECODER_UNITS * j + round(network.wait_ms / WAIT_UNIT_MS)
             while encoded < units // FRAME_UNITS:
-                network.mel[:] = rows[2 * encoded : 2 * encoded + 2]
-                network.encode()
+                network.hear(rows[encoded])
                 encoded += 1
             network.listen(units % FRAME_UNITS)
             now, later = pitch.at(DECODER_FRAME * j + wait, (j, j + LATER_FRAMES))
@@ -59,7 +58,7 @@ class Listener:
 
 
 def _rows(x: Samples) -> Floats:
-    rows = np.zeros((len(x) // (ENCODER_FRAME // 2) + 1, MEL_BANDS), np.float32)
+    rows = np.zeros((len(x) // ENCODER_FRAME + 1, MEL_BANDS), np.float32)
     rows = rows[: log_mel(mel_state(RATE_HZ), x, rows)]
     rows *= np.float32(1.0 / np.log(10.0))
     normalise_rows(np.array([START_PEAK]), rows)

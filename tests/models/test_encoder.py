@@ -69,6 +69,13 @@ def test_a_batch_gives_what_each_of_its_utterances_gives(content: ContentEncoder
     assert near(both[:1], content.encoder(mel)) and near(both[1:], content.encoder(other))
 
 
+def test_every_row_ends_a_frame_of_a_stream_that_hears_it_at_once(content: ContentEncoder, mel: Tensor) -> None:
+    frames = content.frames(mel)
+    assert near(frames[:, 1::2], content.encoder(mel))
+    late = torch.cat([torch.zeros(1, 1, MEL_BANDS), mel[:, :-1]], dim=1)
+    assert near(frames[:, 0::2], content.encoder(late))
+
+
 def test_what_comes_later_changes_nothing(content: ContentEncoder, mel: Tensor) -> None:
     changed = mel.clone()
     changed[:, 100:] = 0.0
@@ -97,7 +104,7 @@ def test_single_steps_over_a_ring_of_the_past_give_the_frames_of_the_whole(
 def test_a_head_frame_by_frame_gives_what_it_gives_for_the_whole(
     content: ContentEncoder, mel: Tensor, point: str
 ) -> None:
-    encoded, whole = content.encoder(mel), content(mel)[point]
+    encoded, whole = content.frames(mel), content(mel)[point]
     step, state, rows = HeadStep(content.heads[list(WAIT_MS).index(point)]), torch.zeros(1, 1, SHAPE.head_width), []
     for j in range(whole.shape[1]):
         newest = int(newest_frame(torch.tensor(j), WAIT_MS[point]))
@@ -118,8 +125,8 @@ def test_both_heads_of_a_point_read_the_same_encoder_frame_at_the_same_phase() -
 def test_no_frame_is_used_before_it_is_complete(point: str) -> None:
     j = torch.arange(200)
     newest, units = newest_frame(j, WAIT_MS[point]), phase(j, WAIT_MS[point])
-    said_ms, ends_ms = 12.5 * j + WAIT_MS[point], 20.0 * (newest + 1)
-    assert bool((ends_ms <= said_ms).all()) and bool((ends_ms + 20.0 > said_ms).all())
+    said_ms, ends_ms = 12.5 * j + WAIT_MS[point], 10.0 * (newest + 1)
+    assert bool((ends_ms <= said_ms).all()) and bool((ends_ms + 10.0 > said_ms).all())
     assert torch.equal(2.5 * units, said_ms - ends_ms)
 
 

@@ -248,7 +248,7 @@ def test_a_neural_voice_that_fails_in_a_file_is_told(tmp_path: Path, monkeypatch
 
     def build(*args: object, **named: object) -> Engine:
         engine = built(*args, **named)  # type: ignore[arg-type]
-        monkeypatch.setattr(Network, "encode", broken)
+        monkeypatch.setattr(Network, "hear", broken)
         return engine
 
     monkeypatch.setattr(convert, "build_engine", build)

@@ -13,7 +13,7 @@ import pytest
 from rtvc.engine import network as module
 from rtvc.engine.network import CPU, Network, NetworkError, choose_provider, weights_folder
 
-ROWS = 0.3 * np.random.default_rng(1).standard_normal((40, 2, 80)).astype(np.float32)
+ROWS = 0.3 * np.random.default_rng(1).standard_normal((80, 80)).astype(np.float32)
 
 
 @pytest.fixture
@@ -23,10 +23,9 @@ def weights(tmp_path: Path) -> Path:
 
 def said(network: Network) -> np.ndarray:
     parts = []
-    for k, rows in enumerate(ROWS):
-        network.mel[:] = rows
-        network.encode()
-        network.listen(k % 8)
+    for k, row in enumerate(ROWS):
+        network.hear(row)
+        network.listen(k % 4)
         network.decode(150.0, 160.0)
         parts.append(network.parts.copy())
     return np.array(parts)
@@ -55,7 +54,7 @@ def test_what_a_full_ring_forgets_does_not_matter() -> None:
     for _ in range(3):
         said(network)
     assert np.all(np.isfinite(network.parts))
-    assert not np.any(network._unborn)  # after 120 frames the ring of 74 is full
+    assert not any(np.any(stream.unborn) for stream in network._streams)  # after 120 frames each the ring of 74 is full
 
 
 def test_the_provider_that_is_measured_best_is_used_and_says_why() -> None:
@@ -131,7 +130,7 @@ def test_the_engine_and_the_trained_networks_mean_the_same_frames() -> None:
     from rtvc.engine import neural_voice
     from rtvc.models import encoder, generator
 
-    for name in ("MEL_BANDS", "FRAME_UNITS", "DECODER_UNITS", "WAIT_UNIT_MS"):
+    for name in ("MEL_BANDS", "STREAMS", "FRAME_UNITS", "DECODER_UNITS", "WAIT_UNIT_MS"):
         assert getattr(module, name) == getattr(encoder, name), name
     for name in ("CONTENT", "LATER_FRAMES"):
         assert getattr(module, name) == getattr(generator, name), name

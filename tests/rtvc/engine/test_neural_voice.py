@@ -174,7 +174,7 @@ def test_a_voice_that_fails_gives_way_to_the_dsp_voice_within_a_tick(
     def broken(*_: object) -> None:
         raise RuntimeError("the device was lost")
 
-    monkeypatch.setattr(voice._network, "encode", broken)
+    monkeypatch.setattr(voice._network, "hear", broken)
     engine.process(x[half:], y[half:])
     assert "the device was lost" in engine.failure
     dsp = run(Engine(RATE_HZ, to_vector({**QUIET, "voice.name": "dsp"}), voice), x, [480])

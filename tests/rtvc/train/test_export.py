@@ -54,7 +54,7 @@ def test_the_engine_streams_what_pytorch_says_of_the_whole(exported: Exported, p
     frames = 90
     mel = torch.randn(1, 2 * frames, MEL_BANDS, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        encoded = exported.content.encoder(mel)
+        encoded = exported.content.frames(mel)
         said, later = exported.content(mel)[point][0].numpy(), point == "clear"
         n = len(said) - LATER_FRAMES
         soon = torch.arange(LATER_FRAMES, LATER_FRAMES + n)  # the quicker head, too, begins with the stream
@@ -72,8 +72,7 @@ def test_the_engine_streams_what_pytorch_says_of_the_whole(exported: Exported, p
         heard = 0
         for j in range(n):
             while heard <= int(newest_frame(torch.tensor(j), WAIT_MS[point])):
-                network.mel[:] = mel[0, 2 * heard : 2 * heard + 2].numpy()
-                network.encode()
+                network.hear(mel[0, heard].numpy())
                 heard += 1
             network.listen(int(phase(torch.tensor(j), WAIT_MS[point])))
             network.decode(float(hz[j]), float(hz[j + LATER_FRAMES]))

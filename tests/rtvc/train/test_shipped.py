@@ -1,4 +1,4 @@
-"""The shipped decoder and speaker encoder in PyTorch say what the shipped files say."""
+"""The shipped networks in PyTorch say what the shipped files say."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from rtvc.cli import main
 from rtvc.engine.network import Network, NetworkError, weights_folder
 from rtvc.engine.timbres import built_in_timbres
-from rtvc.models.generator import INPUTS
-from rtvc.train.shipped import shipped_generator, shipped_speaker
+from rtvc.models.encoder import CODES, MEL_BANDS, WAIT_MS, ContentEncoder, newest_frame, phase
+from rtvc.models.generator import CONTENT, INPUTS, Generator
+from rtvc.models.speaker import SpeakerEncoder
+from rtvc.train.loop import load_weights
+from rtvc.train.shipped import shipped_encoder, shipped_generator, shipped_speaker
 from rtvc.voices.speaker import Speaker, pieces
 
 
@@ -32,6 +36,36 @@ def test_its_parts_are_those_of_the_live_decoder() -> None:
         wanted = generator(torch.tensor(np.array(given))[None], torch.tensor(vector)[None])[0].numpy()
     assert np.abs(np.array(said) - wanted).max() < 0.5  # products of bytes there, of floats here
     assert np.corrcoef(np.array(said).ravel(), wanted.ravel())[0, 1] > 0.9999
+
+
+def test_a_training_can_begin_with_the_programs_own_weights(tmp_path: Path) -> None:
+    assert main(["train", "shipped", str(tmp_path / "start")]) == 0
+    made: dict[str, torch.nn.Module] = {
+        "encoder": ContentEncoder(), "generator": Generator(), "speaker": SpeakerEncoder(),
+    }  # fmt: skip
+    for name, network in made.items():
+        load_weights(network, tmp_path / "start" / f"{name}.pt")
+    assert torch.equal(made["encoder"].heads[0].out.weight, shipped_encoder().heads[0].out.weight)
+    codebook = np.load(tmp_path / "start" / "codebook.npy")
+    network = Network("fast")
+    network.listen(0)
+    assert codebook.shape == (CODES, CONTENT) and np.any(np.all(codebook == network.content[:CONTENT], axis=1))
+
+
+@pytest.mark.parametrize("point", list(WAIT_MS))
+def test_its_content_is_that_of_the_live_encoder(point: str) -> None:
+    rows = np.random.default_rng(0).normal(0.0, 0.3, (200, MEL_BANDS)).astype(np.float32)
+    with torch.no_grad():
+        wanted = shipped_encoder()(torch.tensor(rows)[None])[point][0].numpy()
+    network, heard, said = Network(point), 0, []
+    for j in range(len(wanted)):
+        while heard <= int(newest_frame(torch.tensor(j), WAIT_MS[point])):
+            network.hear(rows[heard])
+            heard += 1
+        network.listen(int(phase(torch.tensor(j), WAIT_MS[point])))
+        said.append((network.energy() / 4.0, float(network._also[0, 1])))
+    assert np.abs(np.array(said) - wanted[:, CODES:]).max() < 0.5  # products of bytes there, of floats here
+    assert np.corrcoef(np.array(said).ravel(), wanted[:, CODES:].ravel())[0, 1] > 0.999
 
 
 def test_the_speaker_encoder_hears_what_the_shipped_one_does() -> None:
