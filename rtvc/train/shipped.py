@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from rtvc.engine.network import FILM_FILE, TIMBRE, NetworkError, read_card, weights_folder
-from rtvc.models.encoder import FRAME_UNITS, WAIT_MS, ContentEncoder, Encoder, EncoderShape
+from rtvc.models.encoder import WAIT_MS, ContentEncoder, Encoder, EncoderShape
 from rtvc.models.generator import BLOCKS, INPUTS, TAPS, WIDTH, Generator
 from rtvc.models.speaker import SpeakerEncoder
 
@@ -113,7 +113,7 @@ def _head_state(nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:
     state = {"gru.weight_ih_l0": read, "gru.weight_hh_l0": recur, "out.weight": out}
     for name, theirs in (("gru.bias_ih_l0", "read.bias"), ("gru.bias_hh_l0", "recur.bias"), ("out.bias", "out.bias")):
         state[name] = held[f"now.{theirs}"]
-    return state | {"phase.weight": held["now.phase.weight"][:FRAME_UNITS]}
+    return state | {"phase.weight": held["now.phase.weight"]}
 
 
 def _speaker_state(nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:
