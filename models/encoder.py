@@ -49,7 +49,11 @@ def newest_frame(decoder_frame: Tensor, wait_ms: float) -> Tensor:
 
 
 def phase(decoder_frame: Tensor, wait_ms: float) -> Tensor:
-    """Return how old that newest frame is, in units of WAIT_UNIT_MS, 0..3."""
+    """Return how old that newest frame is, in units of WAIT_UNIT_MS, 0..3.
+
+    The shipped heads learnt with one stream, whose frames were older: their embeddings are those of 1 (`fast`) and 2
+    (`clear`) units more.
+    """
     return (DECODER_UNITS * decoder_frame + round(wait_ms / WAIT_UNIT_MS)) % FRAME_UNITS
 
 
@@ -191,9 +195,10 @@ class Head(nn.Module):
         h, state = self.gru(x, state)
         return self.out(torch.cat([h, x], dim=-1)), state
 
-    def forward(self, encoded: Tensor, decoder_frames: int) -> Tensor:
-        """Read encoder frames [b, t, width] for decoder frames 0..decoder_frames-1."""
-        j = torch.arange(decoder_frames)
+    def forward(self, encoded: Tensor) -> Tensor:
+        """Read encoder frames [b, t, width] of both streams; return all decoder frames that these let it say."""
+        units = FRAME_UNITS * encoded.shape[1] - round(self.wait_ms / WAIT_UNIT_MS)
+        j = torch.arange(max(0, units // DECODER_UNITS + 1))
         newest = newest_frame(j, self.wait_ms)
         padded = torch.cat([torch.zeros_like(encoded[:, :1]), encoded], dim=1)
         index = torch.clamp(newest + 1, 0, encoded.shape[1])
@@ -221,8 +226,4 @@ class ContentEncoder(nn.Module):
     def forward(self, mel: Tensor, position: int = 0) -> dict[str, Tensor]:
         """Mel [b, 2 t, MEL_BANDS] -> for each head [b, decoder frames, CODES + 2], all that the mel lets it say."""
         encoded = self.frames(mel, position)
-        found = {}
-        for name, head in zip(WAIT_MS, self.heads, strict=True):
-            units = FRAME_UNITS * encoded.shape[1] - round(WAIT_MS[name] / WAIT_UNIT_MS)
-            found[name] = head(encoded, max(0, units // DECODER_UNITS + 1))
-        return found
+        return {name: head(encoded) for name, head in zip(WAIT_MS, self.heads, strict=True)}

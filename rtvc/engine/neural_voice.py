@@ -184,7 +184,7 @@ class NeuralVoice:
 
     def _listen(self, low: NDArray[np.float32]) -> None:
         """Take samples that end no later than the next frame of either network."""
-        rows = self._rows[: log_mel(self._mel, low, self._rows)]  # one or none
+        rows = self._rows[: log_mel(self._mel, low, self._rows)]  # one or none: sound ends where a row does
         rows *= np.float32(1.0 / np.log(10.0))
         normalise_rows(self._peak, rows)
         for row in rows:

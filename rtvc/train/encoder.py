@@ -18,11 +18,8 @@ from torch import Tensor, nn
 
 from rtvc.models.encoder import (
     CODES,
-    DECODER_UNITS,
-    FRAME_UNITS,
     POSITIONS,
     WAIT_MS,
-    WAIT_UNIT_MS,
     ContentEncoder,
     EncoderShape,
 )
@@ -108,10 +105,8 @@ class EncoderTrainee:
         name = "fast" if step % 3 == 0 else "clear"
         mel, position = torch.tensor(drawn.mel), int(rng.integers(0, POSITIONS))
         with torch.autocast(mel.device.type, torch.bfloat16, enabled=self._plan.half_precision):
-            encoded = self._content.encoder(mel, position)
             head = self._content.heads[list(WAIT_MS).index(name)]
-            units = FRAME_UNITS * encoded.shape[1] - round(WAIT_MS[name] / WAIT_UNIT_MS)
-            said = head(encoded, units // DECODER_UNITS + 1)
+            said = head(self._content.frames(mel, position))
         return self._losses_of(name, said.float(), drawn)
 
     def _losses_of(self, name: str, said: Tensor, drawn: Labelled) -> Mapping[str, Tensor]:

@@ -1,6 +1,7 @@
 """The shipped networks as PyTorch takes them; 8-bit weights as the numbers they stand for.
 
-A voice is fitted through both without any checkpoint, and a training that has none can begin with them.
+A voice is fitted through decoder and speaker encoder without any checkpoint, and a training that has none can begin
+with them.
 """
 
 from __future__ import annotations
@@ -61,8 +62,12 @@ def shipped_speaker(folder: Path | None = None) -> SpeakerEncoder:
     Raises as `shipped_generator` does.
     """
     folder = folder or weights_folder()
-    path = folder / str(read_card(folder).get("speaker", {}).get("file", "speaker.onnx"))
-    return _filled(SpeakerEncoder(), path, "speaker encoder", _speaker_state)
+    about = read_card(folder).get("speaker", {})
+    network = _filled(
+        SpeakerEncoder(), folder / str(about.get("file", "speaker.onnx")), "speaker encoder", _speaker_state
+    )
+    network.same_speaker.fill_(float(about.get("same_speaker", network.same_speaker)))
+    return network
 
 
 def _filled(

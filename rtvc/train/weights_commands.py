@@ -20,15 +20,22 @@ def shipped_arguments(parser: argparse.ArgumentParser) -> None:
 
 def shipped(args: argparse.Namespace) -> int:
     """Do `rtvc train shipped`; return the exit code. Raises TrainingError, NetworkError."""
+    from . import TrainingError
     from .dataset import write_array
     from .loop import write_checkpoint
     from .shipped import shipped_codebook, shipped_encoder, shipped_generator, shipped_speaker
 
-    args.out.mkdir(parents=True, exist_ok=True)
     networks = {"encoder": shipped_encoder(), "generator": shipped_generator(), "speaker": shipped_speaker()}
+    for name in networks:
+        if (args.out / f"{name}.pt").exists():
+            raise TrainingError(f"{args.out / f'{name}.pt'}: is there already; choose another folder")
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        write_array(args.out / "codebook.npy", shipped_codebook())
+    except OSError as error:
+        raise TrainingError(f"{args.out}: cannot be written: {error.strerror}") from None
     for name, network in networks.items():
         write_checkpoint(args.out / f"{name}.pt", {"model": network.state_dict()})
-    write_array(args.out / "codebook.npy", shipped_codebook())
     print(f"{args.out}: {', '.join(f'{name}.pt' for name in networks)}, codebook.npy")
     return 0
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rtvc.models.encoder import ContentEncoder, EncoderShape
+from rtvc.models.encoder import POSITIONS, ContentEncoder, EncoderShape
 from rtvc.models.generator import Generator
 from rtvc.train import TrainingError
 from rtvc.train.align import Listener, align
@@ -60,6 +60,21 @@ def test_the_encoder_learns_the_vowels_and_then_aligns_a_recording(data: Trainin
     frames, _ = align(listener.log_posteriors(data.sound(item))[: sum(item.frames)], list(item.tokens))
     off = np.abs(np.cumsum(frames) - np.cumsum(item.frames))
     assert np.median(off) <= 2
+
+
+def test_the_encoder_learns_from_what_it_says_of_the_whole(data: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    content, batches = ContentEncoder(SHAPE), EncoderBatches(data, (), 1.0)
+    trainee = EncoderTrainee(content, data, batches, replace(PLAN, batch=2, seconds=1.0, half_precision=False))
+    heard: list[tuple[str, torch.Tensor]] = []
+    monkeypatch.setattr(trainee, "_losses_of", lambda name, said, _: heard.append((name, said)))
+    for step in range(2):
+        trainee.losses(np.random.default_rng(step), step)
+        rng = np.random.default_rng(step)
+        mel, position = torch.tensor(batches.draw(rng, 2).mel), int(rng.integers(0, POSITIONS))
+        name, said = heard[step]
+        assert torch.equal(said, content(mel, position)[name])
+    assert [name for name, _ in heard] == ["fast", "clear"]
 
 
 def test_a_run_of_the_encoder_that_was_interrupted_ends_as_if_it_had_not_been(
