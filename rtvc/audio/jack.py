@@ -273,24 +273,29 @@ class JackStreams:
 
     def failure(self) -> Lost | None:
         """Return None while both devices are connected and call back, else what was lost."""
-        host = self._client.host
         if self._shutdown[0]:
-            return Lost("server_lost", f"the {host} server went away")
+            return self._server_lost()
         if self._watch is None:
             return None
         rate_hz = int(self._link[PLAYBACK_RATE_HZ])
         if self._client.rate_hz() != rate_hz:
             return Lost(
-                "rate_changed", f"the {host} server changed its rate from {rate_hz} to {self._client.rate_hz()} Hz"
+                "rate_changed",
+                f"the {self._client.host} server changed its rate from {rate_hz} to {self._client.rate_hz()} Hz",
             )
         for device, ports in zip(self._devices, (self._inputs, [self._output]), strict=True):
             if not any(self._lib.jack_port_connected(C.c_void_p(port)) for port in ports):
                 return self._unplugged(device, output=ports is self._inputs)
         return self._watch.stalled()
 
+    def _server_lost(self) -> Lost:
+        return Lost("server_lost", f"the {self._client.host} server went away")
+
     def _unplugged(self, device: str, *, output: bool) -> Lost:
         until_s = time.monotonic() + LEAVING_S
         while time.monotonic() < until_s:
+            if self._shutdown[0]:  # a server that dies undoes connections first
+                return self._server_lost()
             try:
                 self._client.device_ports(device, output=output)
             except DeviceError:

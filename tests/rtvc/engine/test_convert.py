@@ -241,7 +241,7 @@ def test_a_neural_voice_that_fails_in_a_file_is_told(tmp_path: Path, monkeypatch
     source = tmp_path / "in.wav"
     soundfile.write(source, 0.1 * np.random.default_rng(0).standard_normal(48000), 48000)
 
-    def broken(_: object) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("out of memory")
 
     built = build_engine
