@@ -184,11 +184,11 @@ class NeuralVoice:
 
     def _listen(self, low: NDArray[np.float32]) -> None:
         """Take samples that end no later than the next frame of either network."""
-        rows = self._rows[: log_mel(self._mel, low, self._rows)]  # one or none: sound ends where a row does
-        rows *= np.float32(1.0 / np.log(10.0))
-        normalise_rows(self._peak, rows)
-        for row in rows:
-            self._network.hear(row)
+        if log_mel(self._mel, low, self._rows):  # never two: sound ends where a row does
+            row = self._rows[:1]
+            row *= np.float32(1.0 / np.log(10.0))
+            normalise_rows(self._peak, row)
+            self._network.hear(row[0])
         hops = f0_track(self._tracker, low, self._f0, self._voiced, self._confidence)
         for hop in range(hops):
             end = (self._heard // F0_HOP + 1 + hop) * F0_HOP
