@@ -7,7 +7,7 @@ a new frame with every mel row (`ContentEncoder.frames`). Two heads read these, 
 12.5 ms: what sets them apart is how long after its centre they say what a decoder frame held, WAIT_MS: they read the
 newest frame there is by then (`newest_frame`) and know how old it is (`phase`).
 
-Streaming: `EncoderState` and `HeadState` go in and come out of `step`; a whole utterance through `forward` gives the
+Streaming: `EncoderState` and a head's state go in and come out of `run`; a whole utterance through `forward` gives the
 same numbers. Units: mel rows every 10 ms, encoder frames every 20 ms in each stream, decoder frames every 12.5 ms.
 
 Sources: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), section 2.2; Cho et
@@ -124,7 +124,7 @@ class EncoderState(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Whisper's encoder, causal. forward: a whole utterance; step: one frame of 20 ms."""
+    """Whisper's encoder, causal. forward: a whole utterance; run: any part of one, from a state."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
