@@ -251,14 +251,21 @@ def train_voices(
     run_folder: Path,
     plan: VoicesPlan,
     init: Path,
-    home: Floats,
+    home: Floats | None = None,
     encoder: Path | None = None,
 ) -> dict[str, float]:
-    """Train a distilled decoder on sound, or go on. home: the teacher's own timbre, float32[128]."""
+    """Train a decoder on sound, or go on.
+
+    home: the timbre that the teacher is to have, float32[128], for a decoder that has no voices yet; one that has them
+    keeps its own.
+    """
     torch.manual_seed(plan.seed)
     data, generator, judges = TrainingSet(set_folder), Generator(), Discriminators()
     load_weights(generator, init, optional=("film",))
-    generator.home.copy_(torch.tensor(home))
+    if not generator.home.any():
+        if home is None:
+            raise TrainingError(f"{init}: has one voice only; for more the timbre of that one is needed")
+        generator.home.copy_(torch.tensor(home))
     hearing = None if encoder is None else hearing_of(encoder, data, plan.seed)
     trainee = Voices(generator, judges, data, Teacher(), plan, hearing)
     optimiser = torch.optim.AdamW(generator.parameters(), lr=plan.rate, betas=(0.8, 0.99), weight_decay=0.0)

@@ -95,16 +95,17 @@ STEPS = {
         "train the decoder: distilled from the teacher, then on sound against discriminators",
         "  rtvc train generator distil set runs/decoder\n"
         "  rtvc train generator voices set runs/voices --init runs/decoder/last.pt --kokoro-voices voices"
-        " --encoder runs/encoder/last.pt",
+        " --encoder runs/encoder/last.pt\n"
+        "  rtvc train generator voices set runs/more --init start/generator.pt --encoder start/encoder.pt",
         runs.generator_arguments,
         runs.generator,
     ),
     "joint": Step(
         "train encoder and decoder further, together, on sound and on what a speech recogniser hears in it",
         "  rtvc train joint set runs/joint --encoder runs/encoder/last.pt --generator runs/voices/last.pt"
-        " --recogniser whisper-tiny.en/model.bin --kokoro-voices voices --noise noises\n"
+        " --recogniser whisper-tiny.en/model.bin --noise noises\n"
         "  rtvc train joint set runs/joint --encoder start/encoder.pt --generator start/generator.pt"
-        " --recogniser model.bin --kokoro-voices voices --device cuda --steps 4000",
+        " --recogniser model.bin --device cuda --steps 4000",
         runs.joint_arguments,
         runs.joint,
     ),

@@ -229,15 +229,13 @@ def train_joint(
     encoder: Path,
     generator: Path,
     recogniser: Path,
-    home: Floats,
     noise: Path | None = None,
 ) -> dict[str, float]:
-    """Train both networks on, or go on. home: the teacher's own timbre, float32[128]."""
+    """Train both networks on, or go on."""
     torch.manual_seed(plan.seed)
     data, content, decoder = TrainingSet(set_folder), ContentEncoder(), Generator()
     load_weights(content, encoder)
     load_weights(decoder, generator)
-    decoder.home.copy_(torch.tensor(home))
     joint = Joint(
         content, decoder, Discriminators(), recogniser_of(recogniser), data, Teacher(), plan, read_noises(noise)
     )

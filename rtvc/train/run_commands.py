@@ -54,13 +54,6 @@ def _precision_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full-precision", action="store_true", help="compute in 32 bits, not in bfloat16")
 
 
-def _home_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
-    parser.add_argument(
-        "--kokoro-voices", type=Path, required=required, metavar="FOLDER", help="for the timbre of the home voice"
-    )
-    parser.add_argument("--home", default="af_heart", metavar="NAME", help="voice of the teacher (af_heart)")
-
-
 def encoder_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `rtvc train encoder` to parser."""
     _run_arguments(parser)
@@ -103,7 +96,13 @@ def generator_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoint to begin with; voices needs that of distil",
     )
     parser.add_argument("--encoder", type=Path, metavar="FILE", help="with what this checkpoint hears")
-    _home_arguments(parser, required=False)
+    parser.add_argument(
+        "--kokoro-voices",
+        type=Path,
+        metavar="FOLDER",
+        help="for the timbre of the teacher's voice, where the decoder to begin with has no other",
+    )
+    parser.add_argument("--home", default="af_heart", metavar="NAME", help="that voice (af_heart)")
     parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rate (1)")
 
 
@@ -119,9 +118,9 @@ def generator(args: argparse.Namespace) -> int:
     plan = dataclasses.replace(plan, rate=plan.rate * args.rate, half_precision=not args.full_precision)
     if isinstance(plan, DistilPlan):
         return _trained(args.run_folder, distil(args.set, args.run_folder, plan, args.init, encoder=args.encoder))
-    if args.init is None or args.kokoro_voices is None:
-        raise TrainingError(f"rtvc train generator {args.stage}: --init and --kokoro-voices are needed")
-    home = Timbres(args.kokoro_voices).voice(args.home)
+    if args.init is None:
+        raise TrainingError(f"rtvc train generator {args.stage}: --init is needed")
+    home = Timbres(args.kokoro_voices).voice(args.home) if args.kokoro_voices else None
     return _trained(args.run_folder, train_voices(args.set, args.run_folder, plan, args.init, home, args.encoder))
 
 
@@ -135,14 +134,12 @@ def joint_arguments(parser: argparse.ArgumentParser) -> None:
         "--recogniser", type=Path, required=True, metavar="FILE", help="model.bin of Whisper tiny.en, which listens"
     )
     parser.add_argument("--noise", type=Path, metavar="FOLDER", help="sounds to put under the speech")
-    _home_arguments(parser, required=True)
     parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rates (1)")
 
 
 def joint(args: argparse.Namespace) -> int:
     """Do `rtvc train joint`; return the exit code. Raises TrainingError."""
     from .joint import JointPlan, train_joint
-    from .timbres import Timbres
 
     _compute(args)
     plan = _told(JointPlan(), args)
@@ -156,9 +153,8 @@ def joint(args: argparse.Namespace) -> int:
     )
     if plan.schedule.steps <= plan.schedule.wait:
         raise TrainingError(f"--steps {args.steps}: more than {plan.schedule.wait} are needed; until then judges learn")
-    home = Timbres(args.kokoro_voices).voice(args.home)
     files = (args.encoder, args.generator, args.recogniser)
-    return _trained(args.run_folder, train_joint(args.set, args.run_folder, plan, *files, home, args.noise))
+    return _trained(args.run_folder, train_joint(args.set, args.run_folder, plan, *files, args.noise))
 
 
 def _trained(folder: Path, means: dict[str, float]) -> int:

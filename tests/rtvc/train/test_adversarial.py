@@ -12,11 +12,11 @@ import torch
 from rtvc.models.discriminators import Discriminators
 from rtvc.models.encoder import ContentEncoder, EncoderShape
 from rtvc.models.generator import INPUTS, Generator
-from rtvc.train import TrainingError
-from rtvc.train.adversarial import Voices, VoicesPlan
+from rtvc.train import TrainingError, adversarial
+from rtvc.train.adversarial import Voices, VoicesPlan, train_voices
 from rtvc.train.dataset import SetWriter, TrainingSet
 from rtvc.train.hearing import Hearing
-from rtvc.train.loop import Loop, Schedule
+from rtvc.train.loop import Loop, Schedule, read_checkpoint, write_checkpoint
 from tests.rtvc.train.toy import toy_set
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -98,3 +98,25 @@ def test_a_set_without_timbres_is_told(data: TrainingSet, tmp_path: Path) -> Non
         pass
     with pytest.raises(TrainingError, match="no synthetic rendition"):
         voices(TrainingSet(tmp_path))
+
+
+def test_a_decoder_that_has_voices_keeps_the_teachers_timbre_where_it_is(
+    data: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adversarial, "Teacher", Mute)
+    monkeypatch.setattr(adversarial, "Discriminators", lambda: Discriminators(channels=4))
+    plan = replace(PLAN, schedule=replace(PLAN.schedule, steps=1))
+    generator, home = Generator(), np.arange(128, dtype=np.float32)
+
+    def timbre_after(run: str, given: np.ndarray | None) -> np.ndarray:
+        write_checkpoint(tmp_path / "init.pt", {"model": generator.state_dict()})
+        train_voices(data.folder, tmp_path / run, plan, tmp_path / "init.pt", given)
+        found: np.ndarray = read_checkpoint(tmp_path / run / "last.pt")["model"]["home"].numpy()
+        return found
+
+    with pytest.raises(TrainingError, match="has one voice only"):
+        timbre_after("refused", None)
+    np.testing.assert_array_equal(timbre_after("first", home), home)
+    generator.home.copy_(torch.tensor(4.0 * home))
+    np.testing.assert_array_equal(timbre_after("kept", home), 4.0 * home)
+    np.testing.assert_array_equal(timbre_after("kept without", None), 4.0 * home)

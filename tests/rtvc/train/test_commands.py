@@ -17,7 +17,7 @@ from rtvc.train.commands import STEPS
 from rtvc.train.dataset import TrainingSet
 from tests.rtvc.train.toy import toy_set
 
-JOINT = ["--encoder", "e.pt", "--generator", "g.pt", "--recogniser", "model.bin", "--kokoro-voices", "SET"]
+JOINT = ["--encoder", "e.pt", "--generator", "g.pt", "--recogniser", "model.bin"]
 
 
 @pytest.mark.parametrize("name", list(STEPS))
@@ -63,12 +63,12 @@ def test_data_makes_a_set_and_says_what_it_left_out(tmp_path: Path, capsys: pyte
     ("argv", "said"),
     [
         (["encoder", "SET", "run"], "items.json: no such file"),
-        (["generator", "voices", "SET", "run"], "--init and --kokoro-voices"),
+        (["generator", "voices", "SET", "run"], "--init is needed"),
         (["data", "SET/gone", "SET", "--licence", "x"], "no such folder"),
         (["encoder", "SET", "run", "--device", "abacus"], "--device abacus: cannot be used here"),
         (["align", "SET", "gone.pt"], "gone.pt: no such file"),
         (["joint", "SET", "run", *JOINT, "--steps", "150"], "--steps 150: more than 150 are needed"),
-        (["joint", "SET", "run", *JOINT], "SET: no voices"),
+        (["joint", "SET", "run", *JOINT], "items.json: no such file"),
         (
             [
                 "export",
