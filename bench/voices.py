@@ -56,11 +56,11 @@ def main() -> None:
     report = Report("voices")
     speaker = Speaker()
     speech = {path.stem: speech_of(path) for folder in args.speakers for path in audio_files(folder)}
-    match(report, speaker, {name: without_pauses(at_rate(x, hz, RATE_HZ)) for name, (x, hz) in speech.items()})
     found = pack(args.sources) if (args.sources / "index.tsv").exists() else recordings(args.sources)
     sources = list(itertools.islice(found, 2 if args.quick else args.limit))
+    voices = Voices(report, speaker, sources)  # the judges that are missing are told before anything takes long
+    match(report, speaker, {name: without_pauses(at_rate(x, hz, RATE_HZ)) for name, (x, hz) in speech.items()})
     most = sorted(speech, key=lambda name: -len(speech[name][0]) / speech[name][1])
-    voices = Voices(report, speaker, sources)
     for name in most[: 1 if args.quick else args.adapted]:
         voices.of(name, *speech[name])
     voices.judge()

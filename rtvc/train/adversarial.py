@@ -16,6 +16,7 @@ section 2.3, for the others.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -72,16 +73,18 @@ class Fills(Hides, Protocol):
 class HomeVoice:
     """The teacher's own voice, through the live synthesis."""
 
-    def __init__(self, teacher: Fills) -> None:
-        self._teacher = teacher
+    def __init__(self, teacher: Fills, threads: int = 1) -> None:
+        """Threads: how many sentences the teacher says at once."""
+        self._teacher, self._threads = teacher, ThreadPoolExecutor(threads)
         original = Generator()
         teacher.fill(original)
         self._head = original.head.requires_grad_(False)
 
-    def sound(self, codes: Floats, f0_hz: Floats, energy: Floats) -> Tensor:
-        """Return sound [300 frames] at 24 kHz of codes [frames, CONTENT], F0 and energy [frames]."""
-        parts = self._head(torch.tensor(self._teacher.hidden(codes, f0_hz, energy))[None])
-        return synthesise(parts, excitation(torch.tensor(pulse_train(f0_hz))[None]), LEAD)[0]
+    def sounds(self, codes: Floats, f0_hz: Floats, energy: Floats) -> Tensor:
+        """Return sounds [b, 300 frames] at 24 kHz of codes [b, frames, CONTENT], F0 and energy [b, frames]."""
+        hidden = np.stack(list(self._threads.map(self._teacher.hidden, codes, f0_hz, energy)))
+        pulses = np.stack([pulse_train(one) for one in f0_hz])
+        return synthesise(self._head(torch.tensor(hidden)), excitation(torch.tensor(pulses)), LEAD)
 
 
 class Cuts(NamedTuple):
@@ -176,7 +179,7 @@ class Voices:
         start = int(rng.integers(0, max(1, frames - longest)))
         cut = slice(start, start + longest)
         codes, hz = fitted(self._codes(item), frames)[cut], f0_hz[0, cut]
-        sound = self._home_voice.sound(codes, hz, heard.energy[0, cut])
+        sound = self._home_voice.sounds(codes[None], hz[None], heard.energy[:1, cut])[0]
         return x[cut], hz, sound.cpu().numpy(), self.generator.home.cpu().numpy()
 
     def _rendition(self, hearing: Hearing | None, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Floats]:

@@ -105,7 +105,7 @@ STEPS = {
         "  rtvc train joint set runs/joint --encoder runs/encoder/last.pt --generator runs/voices/last.pt"
         " --recogniser whisper-tiny.en/model.bin --noise noises\n"
         "  rtvc train joint set runs/joint --encoder start/encoder.pt --generator start/generator.pt"
-        " --recogniser model.bin --device cuda --steps 4000",
+        " --recogniser model.bin --device cuda --workers 12 --steps 4000",
         runs.joint_arguments,
         runs.joint,
     ),

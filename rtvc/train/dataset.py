@@ -122,6 +122,10 @@ class TrainingSet:
         self.folder = folder
         self.items = read_items(folder)
 
+    def __reduce__(self) -> tuple[type[TrainingSet], tuple[Path]]:
+        """Another process reads the files itself."""
+        return TrainingSet, (self.folder,)
+
     @property
     def train(self) -> list[Item]:
         """Aligned utterances to learn from."""

@@ -41,7 +41,7 @@ from .losses import known_bce, known_l1, spectral_distance
 from .recogniser import Recogniser, recogniser_of
 from .synthesis import excitation, synthesise
 from .teacher import Teacher
-from .windows import UNKNOWN, Cutting, WindowBatches, Windows
+from .windows import UNKNOWN, Cutting, WindowBatches, Windows, WindowSet
 
 DECAY = 0.999  # of the moving averages, a step
 
@@ -85,10 +85,13 @@ class Joint:
         teacher: Fills,
         plan: JointPlan,
         noises: list[Floats] | None = None,
+        workers: int = 0,
     ) -> None:
         self.content, self.generator, self._recogniser, self._plan = content, generator, recogniser, plan
-        self._batches = WindowBatches(data, noises or [], plan.cutting)
-        self._codebook, self._home_voice = torch.tensor(np.array(data.codebook)), HomeVoice(teacher)
+        drawn = WindowSet(data, noises or [], plan.cutting, plan.seed)
+        self._batches = WindowBatches(drawn, plan.batch, workers)
+        self._codebook = torch.tensor(np.array(data.codebook))
+        self._home_voice = HomeVoice(teacher, max(1, workers))
         self._judging = Judging(judges, plan.judges_rate, plan.half_precision, plan.schedule.clip_norm)
         self.judges, self.optimiser = judges, self._judging.optimiser
 
@@ -98,7 +101,7 @@ class Joint:
         alone = step < plan.schedule.wait
         rate = 1.0 if alone else max(plan.schedule.floor, plan.schedule.factor(step))
         self.optimiser.param_groups[0]["lr"] = plan.judges_rate * rate
-        windows = self._batches.draw(rng, plan.batch)
+        windows = self._batches.of(step)
         with torch.set_grad_enabled(not alone):
             said = self.heads(windows, int(rng.integers(0, POSITIONS)))
             made, real = self.sounds(windows, said)
@@ -153,10 +156,11 @@ class Joint:
         samples = slice(TEACHER_REACH * FRAME_FRAMES_24K, (TEACHER_REACH + frames) * FRAME_FRAMES_24K)
         pulses = torch.tensor(np.stack([pulse_train(one)[samples] for one in hz]))
         made = synthesise(parts, excitation(pulses), LEAD)
-        real, codes = windows.sound.clone(), self._codebook[windows.span_codes].cpu().numpy()
-        loudness = energy.detach().cpu().numpy()
-        for k in torch.nonzero(windows.home)[:, 0].tolist():
-            real[k] = self._home_voice.sound(codes[k], hz[k], loudness[k])[samples]
+        real, home = windows.sound.clone(), windows.home.cpu().numpy()
+        if home.any():
+            codes = self._codebook[windows.span_codes].cpu().numpy()
+            at_home = (part[home] for part in (codes, hz, energy.detach().cpu().numpy()))
+            real[windows.home] = self._home_voice.sounds(*at_home)[:, samples]
         judged = slice(self._plan.cutting.history * FRAME_FRAMES_24K, -2 * FRAME_FRAMES_24K)
         return made[:, judged], real[:, judged]
 
@@ -230,13 +234,22 @@ def train_joint(
     generator: Path,
     recogniser: Path,
     noise: Path | None = None,
+    workers: int = 0,
 ) -> dict[str, float]:
-    """Train both networks on, or go on."""
+    """Train both networks on, or go on. workers: processes that make batches ahead."""
     torch.manual_seed(plan.seed)
     data, content, decoder = TrainingSet(set_folder), ContentEncoder(), Generator()
     load_weights(content, encoder)
     load_weights(decoder, generator)
     joint = Joint(
-        content, decoder, Discriminators(), recogniser_of(recogniser), data, Teacher(), plan, read_noises(noise)
+        content,
+        decoder,
+        Discriminators(),
+        recogniser_of(recogniser),
+        data,
+        Teacher(),
+        plan,
+        read_noises(noise),
+        workers,
     )
     return JointRun(run_folder, joint, plan).run(joint.losses)

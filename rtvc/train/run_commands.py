@@ -134,6 +134,9 @@ def joint_arguments(parser: argparse.ArgumentParser) -> None:
         "--recogniser", type=Path, required=True, metavar="FILE", help="model.bin of Whisper tiny.en, which listens"
     )
     parser.add_argument("--noise", type=Path, metavar="FOLDER", help="sounds to put under the speech")
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="processes that make batches ahead, for a GPU (0)"
+    )
     parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rates (1)")
 
 
@@ -154,7 +157,7 @@ def joint(args: argparse.Namespace) -> int:
     if plan.schedule.steps <= plan.schedule.wait:
         raise TrainingError(f"--steps {args.steps}: more than {plan.schedule.wait} are needed; until then judges learn")
     files = (args.encoder, args.generator, args.recogniser)
-    return _trained(args.run_folder, train_joint(args.set, args.run_folder, plan, *files, args.noise))
+    return _trained(args.run_folder, train_joint(args.set, args.run_folder, plan, *files, args.noise, args.workers))
 
 
 def _trained(folder: Path, means: dict[str, float]) -> int:

@@ -9,7 +9,8 @@ of the utterance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from rtvc.models.encoder import DECODER_UNITS, FRAME_UNITS, STREAMS, WAIT_MS, WAIT_UNIT_MS
 
@@ -88,10 +90,11 @@ class Windows(NamedTuple):
     """Its timbre, likewise: [b, TIMBRE]."""
 
 
-class WindowBatches:
-    """Draws windows from a set."""
+class WindowSet(Dataset[tuple[Any, ...]]):
+    """Windows drawn from a set, without end: the k-th is always the same."""
 
-    def __init__(self, data: TrainingSet, noises: Sequence[Floats], cutting: Cutting) -> None:
+    def __init__(self, data: TrainingSet, noises: Sequence[Floats], cutting: Cutting, seed: int = 0) -> None:
+        self._seed = seed
         self._data, self._noises, self._cutting = data, list(noises), cutting
         self._same = renditions(data)
         self._renditions = [item for same in self._same.values() for item in same]
@@ -99,10 +102,9 @@ class WindowBatches:
         lengths = np.array([item.n for item in self._recordings], np.float64)
         self._chances = lengths / lengths.sum()
 
-    def draw(self, rng: np.random.Generator, count: int) -> Windows:
-        """Return count windows."""
-        drawn = [self._window(rng) for _ in range(count)]
-        return Windows(*(torch.tensor(np.stack(part)) for part in zip(*drawn, strict=True)))
+    def __getitem__(self, k: int) -> tuple[Any, ...]:
+        """Return the parts of `Windows` of the k-th window, as arrays without the first axis."""
+        return self._window(np.random.default_rng((self._seed, k)))
 
     def _window(self, rng: np.random.Generator) -> tuple[Any, ...]:
         how = self._cutting
@@ -163,6 +165,41 @@ class WindowBatches:
 
     def _any_rendition(self, rng: np.random.Generator) -> Item:
         return self._renditions[int(rng.integers(len(self._renditions)))]
+
+
+class WindowBatches:
+    """Batches of windows, one for each step of a training, made ahead by other processes where there are workers."""
+
+    def __init__(self, windows: WindowSet, count: int, workers: int = 0) -> None:
+        """Count: windows in a batch."""
+        self._windows, self._count, self._workers = windows, count, workers
+        self._next = -1
+        self._ahead: Iterator[Windows] = iter(())
+
+    def of(self, step: int) -> Windows:
+        """Return the batch of a step, on the default device: the same whatever was asked for before."""
+        if step != self._next:
+            self._ahead = self._from(step)
+        self._next = step + 1
+        return Windows(*(part.to(torch.get_default_device()) for part in next(self._ahead)))
+
+    def _from(self, step: int) -> Iterator[Windows]:
+        batches = (list(range(self._count * k, self._count * (k + 1))) for k in itertools.count(step))
+        loader = DataLoader(
+            self._windows,
+            batch_sampler=batches,
+            num_workers=self._workers,
+            collate_fn=stacked,
+            generator=torch.Generator(
+                torch.get_default_device()
+            ),  # of its own, for what it draws is no part of the training
+        )
+        return iter(loader)
+
+
+def stacked(drawn: Sequence[tuple[Any, ...]]) -> Windows:
+    """Return windows as a batch, on the CPU."""
+    return Windows(*(torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True)))
 
 
 def stretch(x: NDArray[Any], start: int, count: int, outside: float) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from rtvc.train.hearing import said_of
 from rtvc.train.joint import Joint, JointPlan, JointRun
 from rtvc.train.loop import Schedule, load_weights
 from rtvc.train.recogniser import Recogniser
-from rtvc.train.windows import Cutting, WindowBatches
+from rtvc.train.windows import Cutting, Windows, WindowSet, stacked
 from tests.rtvc.train.test_adversarial import Mute
 from tests.rtvc.train.toy import toy_set
 
@@ -41,6 +41,11 @@ def joint(data: TrainingSet, plan: JointPlan = PLAN) -> Joint:
     torch.manual_seed(0)
     networks = ContentEncoder(SHAPE), Generator(), Discriminators(channels=4), Recogniser(SHAPE)
     return Joint(*networks, data, Mute(), plan)
+
+
+def drawn(data: TrainingSet, cutting: Cutting, count: int = 1) -> Windows:
+    windows = WindowSet(data, (), cutting)
+    return stacked([windows[k] for k in range(count)])
 
 
 def test_judges_begin_alone_and_then_every_loss_moves_both_networks(data: TrainingSet) -> None:
@@ -75,7 +80,7 @@ def test_codes_are_learnt_on(data: TrainingSet, tmp_path: Path) -> None:
 def test_the_decoders_inputs_are_those_of_the_live_chain(data: TrainingSet) -> None:
     cutting = replace(PLAN.cutting, clear=1.0)
     made = joint(data, replace(PLAN, cutting=cutting))
-    windows = WindowBatches(data, (), cutting).draw(np.random.default_rng(1), 1)
+    windows = drawn(data, cutting)
     with torch.no_grad():
         said = made.heads(windows, 0)
         x, f0_hz, energy = made._inputs(windows, said)
@@ -96,7 +101,7 @@ def test_the_decoders_inputs_are_those_of_the_live_chain(data: TrainingSet) -> N
 def test_at_fast_nothing_later_is_heard(data: TrainingSet) -> None:
     cutting = replace(PLAN.cutting, clear=0.0)
     made = joint(data, replace(PLAN, cutting=cutting))
-    windows = WindowBatches(data, (), cutting).draw(np.random.default_rng(1), 1)
+    windows = drawn(data, cutting)
     with torch.no_grad():
         x, _, _ = made._inputs(windows, made.heads(windows, 0))
     assert not x[..., LATER].any() and x[..., DOUBT].any()
@@ -105,7 +110,7 @@ def test_at_fast_nothing_later_is_heard(data: TrainingSet) -> None:
 def test_the_home_voice_says_what_the_teacher_says(data: TrainingSet) -> None:
     cutting = replace(PLAN.cutting, home=1.0)
     made = joint(data, replace(PLAN, cutting=cutting))
-    windows = WindowBatches(data, (), cutting).draw(np.random.default_rng(0), 2)
+    windows = drawn(data, cutting, 2)
     with torch.no_grad():
         sound, real = made.sounds(windows, made.heads(windows, 0))
     assert sound.shape == real.shape == (2, 30 * 300)

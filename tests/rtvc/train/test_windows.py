@@ -13,7 +13,7 @@ from rtvc.train.batches import Spoiling
 from rtvc.train.dataset import Item, TrainingSet
 from rtvc.train.generator import TEACHER_REACH
 from rtvc.train.mel import log_mel, normalise
-from rtvc.train.windows import PAST, PERIOD, UNKNOWN, Cutting, WindowBatches, Windows, stretch
+from rtvc.train.windows import PAST, PERIOD, UNKNOWN, Cutting, WindowBatches, Windows, WindowSet, stretch
 from tests.rtvc.train.toy import toy_set
 
 PLAIN = Spoiling(warp=0.0, degrade=False)
@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
 def cut_at(data: TrainingSet, begin: int, wanted: Item | None = None, cutting: Cutting = CUTTING) -> Windows:
     item = wanted or data.train[0]
     frames = sum(item.frames)
-    drawn = WindowBatches(data, (), cutting)._cut(item, wanted, frames, begin, np.random.default_rng(0))
+    drawn = WindowSet(data, (), cutting)._cut(item, wanted, frames, begin, np.random.default_rng(0))
     return Windows(*(torch.tensor(np.asarray(part))[None] for part in drawn))
 
 
@@ -97,10 +97,23 @@ def test_the_home_voice_gets_the_tracked_f0_at_another_median(data: TrainingSet)
 def test_shares_are_kept_and_recordings_are_said_by_the_home_voice(data: TrainingSet) -> None:
     mixed = TrainingSet(data.folder)
     mixed.items = [replace(item, frame0=-1) if k == 0 else item for k, item in enumerate(mixed.items)]
-    drawn = WindowBatches(mixed, (), replace(CUTTING, home=0.5, recorded=1.0)).draw(np.random.default_rng(0), 24)
+    drawn = WindowBatches(WindowSet(mixed, (), replace(CUTTING, home=0.5, recorded=1.0)), 24).of(0)
     real = torch.isnan(drawn.energy).all(1)
     assert 6 <= int(drawn.home.sum()) <= 18 and torch.equal(real, drawn.home)
     assert bool(drawn.sound[~drawn.home].abs().amax(1).min() > 0) and not bool(drawn.sound[drawn.home].any())
+
+
+def test_a_steps_batch_is_the_same_whoever_makes_it_and_whenever(data: TrainingSet) -> None:
+    windows = WindowSet(data, (), Cutting(frames=40, history=8), seed=3)
+    alone, helped = WindowBatches(windows, 2), WindowBatches(windows, 2, workers=2)
+    batches = [alone.of(step) for step in range(3)]
+    for step in (0, 1, 2, 1):
+        again = helped.of(step)
+        assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(again, batches[step], strict=True))
+    assert not torch.equal(batches[0].mel, batches[1].mel)
+    assert not torch.equal(batches[0].mel[0], batches[0].mel[1])
+    other = WindowBatches(WindowSet(data, (), Cutting(frames=40, history=8), seed=4), 2).of(0)
+    assert not torch.equal(other.mel, batches[0].mel)
 
 
 def test_a_stretch_of_an_array_reaches_over_its_ends() -> None:
