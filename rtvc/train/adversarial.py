@@ -27,7 +27,7 @@ from torch import Tensor
 
 from rtvc.engine.neural_voice import LEAD, UNVOICED_HZ
 from rtvc.models.discriminators import Discriminators
-from rtvc.models.generator import AHEAD, LATER_FRAMES, Generator
+from rtvc.models.generator import AHEAD, CONTENT, LATER_FRAMES, Generator
 
 from . import TrainingError
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, Item, TrainingSet
@@ -79,12 +79,13 @@ class HomeVoice:
         original = Generator()
         teacher.fill(original)
         self._head = original.head.requires_grad_(False)
+        silence = np.zeros(1, np.float32)
+        teacher.hidden(np.zeros((1, CONTENT), np.float32), silence, silence)  # it gets ready before threads ask
 
     def sounds(self, codes: Floats, f0_hz: Floats, energy: Floats) -> Tensor:
         """Return sounds [b, 300 frames] at 24 kHz of codes [b, frames, CONTENT], F0 and energy [b, frames]."""
         hidden = np.stack(list(self._threads.map(self._teacher.hidden, codes, f0_hz, energy)))
-        pulses = np.stack([pulse_train(one) for one in f0_hz])
-        return synthesise(self._head(torch.tensor(hidden)), excitation(torch.tensor(pulses)), LEAD)
+        return synthesise(self._head(torch.tensor(hidden)), excitation(pulse_train(torch.tensor(f0_hz))), LEAD)
 
 
 class Cuts(NamedTuple):
@@ -161,7 +162,10 @@ class Voices:
         x = fitted(fitted(given[AHEAD:], frames)[start:], plan.frames)
         samples = slice(start * FRAME_FRAMES_24K, (start + plan.frames) * FRAME_FRAMES_24K)
         rest = max(0, start + plan.frames - frames) * FRAME_FRAMES_24K
-        pulses, sound = np.pad(pulse_train(f0_hz)[samples], (0, rest)), np.pad(sound[samples], (0, rest))
+        pulses, sound = (
+            np.pad(pulse_train(torch.tensor(f0_hz)).cpu().numpy()[samples], (0, rest)),
+            np.pad(sound[samples], (0, rest)),
+        )
         return x, pulses, sound, timbre
 
     def _home(self, hearing: Hearing | None, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Floats]:

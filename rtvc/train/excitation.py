@@ -7,8 +7,10 @@ kernel does the same a frame at a time.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+
+import torch
+from torch import Tensor
 
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ
 
@@ -16,15 +18,17 @@ RATE_HZ = 24000
 HIGHEST_HZ = 11000.0
 
 
-def pulse_train(f0_hz: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the excitation, float32[300 n], of F0 given at the centres of n frames (unvoiced: under VOICED_HZ)."""
-    n = len(f0_hz)
-    hz = np.interp(np.arange(n * FRAME_FRAMES_24K) / FRAME_FRAMES_24K, np.arange(n), f0_hz)
+def pulse_train(f0_hz: Tensor) -> Tensor:
+    """Return the excitation [.., 300 n] of F0 [.., n] given at the centres of frames (unvoiced: under VOICED_HZ)."""
+    f0_hz = f0_hz.double()
+    after = torch.cat([f0_hz[..., 1:], f0_hz[..., -1:]], dim=-1)
+    share = torch.arange(FRAME_FRAMES_24K, dtype=torch.float64, device=f0_hz.device) / FRAME_FRAMES_24K
+    hz = torch.lerp(f0_hz[..., None], after[..., None], share).flatten(-2)
     voiced = hz > VOICED_HZ
-    hz = np.maximum(hz, VOICED_HZ)
-    phase = 2.0 * np.pi * np.cumsum(hz) / RATE_HZ
-    harmonics = np.floor(HIGHEST_HZ / hz)
-    below = 2.0 * np.sin(phase / 2.0)
-    at_a_pulse = np.abs(below) < 2e-3
-    pulses = np.where(at_a_pulse, harmonics, np.sin((harmonics + 0.5) * phase) / np.where(at_a_pulse, 1.0, below) - 0.5)
-    return np.where(voiced, pulses, 0.0).astype(np.float32)
+    hz = hz.clamp_min(VOICED_HZ)
+    phase = 2.0 * math.pi * torch.cumsum(hz, dim=-1) / RATE_HZ
+    harmonics = torch.floor(HIGHEST_HZ / hz)
+    below = 2.0 * torch.sin(phase / 2.0)
+    at_a_pulse = below.abs() < 2e-3
+    between = torch.sin((harmonics + 0.5) * phase) / torch.where(at_a_pulse, 1.0, below) - 0.5
+    return torch.where(voiced, torch.where(at_a_pulse, harmonics, between), 0.0).float()

@@ -26,7 +26,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from rtvc.engine.neural_voice import LEAD, UNVOICED_HZ
 from rtvc.models.discriminators import Discriminators
-from rtvc.models.encoder import CODES, POSITIONS, ContentEncoder
+from rtvc.models.encoder import CODES, POSITIONS, WAIT_MS, ContentEncoder
 from rtvc.models.generator import AHEAD, LATER_FRAMES, Generator
 
 from .adversarial import Fills, HomeVoice
@@ -125,8 +125,10 @@ class Joint:
     def heads(self, windows: Windows, position: int) -> dict[str, Tensor]:
         """Return what each head says of the windows, float32[b, frames, CODES + 2]."""
         with torch.autocast(windows.mel.device.type, torch.bfloat16, enabled=self._plan.half_precision):
-            said = self.content(windows.mel, position)
-        return {name: value.float() for name, value in said.items()}
+            encoded = self.content.frames(windows.mel, position)
+        # not in half precision, for on a GPU a GRU then computes in float16 and loses its small gradients
+        encoded = encoded.float()
+        return {name: head(encoded) for name, head in zip(WAIT_MS, self.content.heads, strict=True)}
 
     def _naming(self, windows: Windows, said: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the heads' losses against the truth."""
@@ -152,14 +154,12 @@ class Joint:
         timbre = torch.where(windows.home[:, None], generator.home, windows.timbre)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._plan.half_precision):
             parts = generator(x, timbre)
-        hz = f0_hz.cpu().numpy()
         samples = slice(TEACHER_REACH * FRAME_FRAMES_24K, (TEACHER_REACH + frames) * FRAME_FRAMES_24K)
-        pulses = torch.tensor(np.stack([pulse_train(one)[samples] for one in hz]))
-        made = synthesise(parts, excitation(pulses), LEAD)
+        made = synthesise(parts, excitation(pulse_train(f0_hz)[:, samples]), LEAD)
         real, home = windows.sound.clone(), windows.home.cpu().numpy()
         if home.any():
             codes = self._codebook[windows.span_codes].cpu().numpy()
-            at_home = (part[home] for part in (codes, hz, energy.detach().cpu().numpy()))
+            at_home = (part[home] for part in (codes, f0_hz.cpu().numpy(), energy.detach().cpu().numpy()))
             real[windows.home] = self._home_voice.sounds(*at_home)[:, samples]
         judged = slice(self._plan.cutting.history * FRAME_FRAMES_24K, -2 * FRAME_FRAMES_24K)
         return made[:, judged], real[:, judged]

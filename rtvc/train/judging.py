@@ -30,8 +30,9 @@ class Judging:
         ).mean()
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self._judges.parameters(), self._clip_norm)
-        self.optimiser.step()
+        norm = torch.nn.utils.clip_grad_norm_(self._judges.parameters(), self._clip_norm)
+        if bool(torch.isfinite(norm)):
+            self.optimiser.step()
         return loss.detach()
 
     def losses(self, made: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:

@@ -166,8 +166,8 @@ class Loop:
                     self._seconds += time.perf_counter() - began
                     self._write(log, evaluate)
                     line.show(self._shown())
-            if self._stop or self.step % self.schedule.save_every:
-                self.save()
+                if self._stop or self.step % self.schedule.save_every:
+                    self.save()
         finally:
             log.close()
         draw(self.folder / "log.csv", self.folder / "curves.png")

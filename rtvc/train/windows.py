@@ -10,6 +10,8 @@ of the utterance.
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -184,17 +186,26 @@ class WindowBatches:
         return Windows(*(part.to(torch.get_default_device()) for part in next(self._ahead)))
 
     def _from(self, step: int) -> Iterator[Windows]:
+        if self._workers:
+            self._windows[0]  # what this compiles, no worker needs to
         batches = (list(range(self._count * k, self._count * (k + 1))) for k in itertools.count(step))
         loader = DataLoader(
             self._windows,
             batch_sampler=batches,
             num_workers=self._workers,
             collate_fn=stacked,
+            worker_init_fn=_apart,
             generator=torch.Generator(
                 torch.get_default_device()
             ),  # of its own, for what it draws is no part of the training
         )
         return iter(loader)
+
+
+def _apart(_: int) -> None:
+    """Take a worker out of the group of processes that a terminal or `timeout` signals: this one ends it, all saved."""
+    if sys.platform != "win32":
+        os.setpgrp()
 
 
 def stacked(drawn: Sequence[tuple[Any, ...]]) -> Windows:

@@ -208,4 +208,4 @@ def _cut_of(pair: Pair) -> tuple[Samples, Samples, Samples]:
     frames = len(pair.said.inputs) - AHEAD
     samples = frames * FRAME_FRAMES_24K
     sound = np.pad(pair.sound, (0, max(0, samples - len(pair.sound))))[:samples].astype(np.float32)
-    return pair.said.inputs[AHEAD:], pulse_train(pair.said.f0_hz)[:samples], sound
+    return pair.said.inputs[AHEAD:], pulse_train(torch.from_numpy(pair.said.f0_hz))[:samples].numpy(), sound

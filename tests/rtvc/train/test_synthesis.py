@@ -29,7 +29,7 @@ def kernel(frames: np.ndarray, f0_hz: float, lead: int) -> np.ndarray:
 
 
 def batch(frames: np.ndarray, f0_hz: float, lead: int) -> np.ndarray:
-    pulses = torch.from_numpy(pulse_train(np.full(FRAMES, f0_hz, np.float32)))[None]
+    pulses = pulse_train(torch.full((1, FRAMES), f0_hz))
     whole = torch.from_numpy(frames.reshape(1, FRAMES, PARTS * BINS))
     return synthesise(whole, excitation(pulses), lead)[0].numpy()
 
@@ -63,7 +63,7 @@ def test_noise_has_the_same_power(lead: int) -> None:
 
 def test_gradients_reach_every_part_that_sounds() -> None:
     whole = torch.from_numpy(parts(noise=-1.0).reshape(1, FRAMES, PARTS * BINS)).requires_grad_()
-    pulses = torch.from_numpy(pulse_train(np.full(FRAMES, 160.0, np.float32)))[None]
+    pulses = pulse_train(torch.full((1, FRAMES), 160.0))
     synthesise(whole, excitation(pulses), 300).square().sum().backward()
     assert whole.grad is not None
     moved = whole.grad.reshape(FRAMES, PARTS, BINS)[20:40].abs().sum((0, 2))
