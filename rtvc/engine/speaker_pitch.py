@@ -3,11 +3,13 @@
 The speaker's centre is what log F0 is on average: the first seconds count fully, later ones with a time constant of
 CENTRE_S, so it drifts with the speaker's mood only slowly. While little was heard, the average is weighed against what
 adults' voices are: one that begins on a low note is taken for a man's on that note or a woman's at rest, by how likely
-each is. After SETTLE_S the centre follows that guess no faster than GLIDE_S, for its own moves are heard as melody.
+each is. People begin high and sink: the first BEGIN_S of voice lie about BEGIN above their centre, and count as so much
+lower. After SETTLE_S the centre follows that guess no faster than GLIDE_S, for its own moves are heard as melody.
 Intonation is scaled around the centre in octaves.
 
-Source of the two centres: Traunmueller & Eriksson, "The frequency range of the voice fundamental in the speech of male
-and female adults" (1995).
+Sources: Traunmueller & Eriksson, "The frequency range of the voice fundamental in the speech of male and female adults"
+(1995), for the two centres; Cohen, Collier & 't Hart, "Declination: construct or intrinsic feature of speech pitch?"
+(1982), for the high beginning, whose height is that of 129 utterances of 119 people (`models/EXPERIMENTS.md`, 17).
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from __future__ import annotations
 from math import exp, log
 
 CENTRE_S = 6.0
-SETTLE_S, GLIDE_S = 0.2, 0.5  # of voice
+SETTLE_S, GLIDE_S = 0.5, 2.0  # of voice
+BEGIN_S, BEGIN = 0.4, 1.6 * log(2.0) / 12.0  # 1.6 semitones
 ADULTS = (log(120.0), log(210.0))
 ADULTS_DEVIATION = 0.16  # of people's centres around each, in log F0
 SPEECH_DEVIATION = 0.17  # of one person's F0 around the centre, independent every SPEECH_S
@@ -41,7 +44,8 @@ class SpeakerPitch:
         if own_hz <= 0.0:
             return
         self.voiced_s += self._tick_s
-        self.log_mean += self._tick_s / min(self.voiced_s, CENTRE_S) * (log(own_hz) - self.log_mean)
+        level = log(own_hz) - (BEGIN if self.voiced_s <= BEGIN_S else 0.0)
+        self.log_mean += self._tick_s / min(self.voiced_s, CENTRE_S) * (level - self.log_mean)
         share = 1.0 if self.voiced_s <= SETTLE_S else self._tick_s / GLIDE_S
         self.log_centre += share * (self._guess() - self.log_centre)
 

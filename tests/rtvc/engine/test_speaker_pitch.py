@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from rtvc.engine.speaker_pitch import (
     ADULTS,
     ADULTS_DEVIATION,
+    BEGIN,
+    BEGIN_S,
     CENTRE_S,
     GLIDE_S,
     HIGHEST_HZ,
@@ -41,8 +43,9 @@ def test_before_a_word_the_centre_is_the_usual_one() -> None:
 
 
 def test_the_first_note_is_weighed_against_what_adults_voices_are() -> None:
-    assert MAN_HZ < speaker((140.0, SETTLE_S)).centre_hz() < 140.0
-    assert 190.0 < speaker((190.0, SETTLE_S)).centre_hz() < WOMAN_HZ
+    high = np.exp(BEGIN)  # as people begin
+    assert MAN_HZ < speaker((140.0 * high, BEGIN_S)).centre_hz() < 140.0
+    assert 190.0 < speaker((190.0 * high, BEGIN_S)).centre_hz() < WOMAN_HZ
 
 
 @pytest.mark.parametrize(("own_hz", "usual_hz"), [(70.0, MAN_HZ), (300.0, WOMAN_HZ), (400.0, WOMAN_HZ)])
@@ -50,7 +53,8 @@ def test_the_first_note_is_weighed_against_what_adults_voices_are() -> None:
 def test_who_is_unlike_all_is_believed_by_how_much_was_heard(own_hz: float, usual_hz: float, seconds: float) -> None:
     """Two normal distributions: what the usual centre still weighs is the share of its precision (Bayes)."""
     precision, heard = ADULTS_DEVIATION**-2, seconds / SPEECH_S * SPEECH_DEVIATION**-2
-    expected = own_hz * (usual_hz / own_hz) ** (precision / (precision + heard))
+    mean_hz = own_hz * np.exp(-BEGIN * min(1.0, BEGIN_S / seconds))
+    expected = mean_hz * (usual_hz / mean_hz) ** (precision / (precision + heard))
     assert 12 * abs(np.log2(speaker((own_hz, seconds)).centre_hz() / expected)) < 0.1
 
 
@@ -60,8 +64,9 @@ def test_the_first_seconds_count_fully() -> None:
     for own_hz in heard:
         pitch.observe(own_hz)
         pitch.observe(0.0)  # unvoiced ticks count for nothing
-    assert pitch.log_mean == pytest.approx(np.log(heard).mean())
-    assert pitch.log_centre == pytest.approx(np.log(heard).mean(), abs=0.02)
+    levels = np.log(heard) - BEGIN * (np.cumsum(np.full(len(heard), TICK_S)) <= BEGIN_S)
+    assert pitch.log_mean == pytest.approx(levels.mean())
+    assert pitch.log_centre == pytest.approx(levels.mean(), abs=0.02)
 
 
 def test_the_centre_makes_no_melody_of_its_own() -> None:
