@@ -9,7 +9,8 @@ Intonation is scaled around the centre in octaves.
 
 Sources: Traunmueller & Eriksson, "The frequency range of the voice fundamental in the speech of male and female adults"
 (1995), for the two centres; Cohen, Collier & 't Hart, "Declination: construct or intrinsic feature of speech pitch?"
-(1982), for the high beginning, whose height is that of 129 utterances of 119 people (`models/EXPERIMENTS.md`, 17).
+(1982), for the high beginning, whose height is that of 129 pieces of speech by over 110 people (section 17 of
+`models/EXPERIMENTS.md`).
 """
 
 from __future__ import annotations
