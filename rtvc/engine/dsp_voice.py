@@ -45,7 +45,7 @@ class DspVoice:
     delay_frames = DELAY_FRAMES
 
     def __init__(self) -> None:
-        self._pitch = SpeakerPitch(TICK_FRAMES / ENGINE_RATE_HZ)
+        self.pitch = SpeakerPitch(TICK_FRAMES / ENGINE_RATE_HZ)
         n = TICK_FRAMES
         self._noise, self._tone_gain, self._noise_gain = (np.zeros(n, np.float32) for _ in range(3))
         self._low_rate = np.zeros(n, np.float32)
@@ -64,7 +64,7 @@ class DspVoice:
         self._shelf = biquad_state(high_shelf(rate, BRIGHTNESS_HZ, 0.0), _ramp_frames("tone.brightness_db"))
         self._telephone = Telephone()
         self._tone_ramp, self._noise_ramp = ramp_state(1.0), ramp_state(0.0)
-        self._pitch.reset()
+        self.pitch.reset()
         self.own_hz = 0.0
         self.wanted_hz = 0.0
         self._ratio = 1.0
@@ -94,7 +94,7 @@ class DspVoice:
         hops = f0_track(self._tracker, self._low_rate[:low], self._f0, self._voiced, self._confidence)
         if hops:
             self.own_hz = float(self._f0[hops - 1]) if self._confidence[hops - 1] > VOICED_CONFIDENCE else 0.0
-            self._pitch.observe(self.own_hz)
+            self.pitch.observe(self.own_hz)
 
     def tick(self, values: NDArray[np.float64]) -> None:
         """Take over the registry's values; pitch and formant glide from tick to tick, the rest ramp by sample."""
@@ -109,11 +109,9 @@ class DspVoice:
         self._target_octaves += glide * (octaves - self._target_octaves)
         self._formant += glide * (formant - self._formant)
         target_hz = 2.0**self._target_octaves
-        moved = self._pitch.shift_octaves(mode, self._semitones, target_hz)
+        moved = self.pitch.shift_octaves(mode, self._semitones, target_hz)
         self._ratio = min(2.0, max(0.5, self._formant * 2.0 ** (float(values[_FOLLOW]) * moved)))
-        self.wanted_hz = self._pitch.wanted_hz(
-            self.own_hz, mode, self._semitones, target_hz, float(values[_INTONATION])
-        )
+        self.wanted_hz = self.pitch.wanted_hz(self.own_hz, mode, self._semitones, target_hz, float(values[_INTONATION]))
         whisper, breath = float(values[_WHISPER]), float(values[_BREATH])
         self._telephone.set(float(values[_TELEPHONE]))
         high_shelf_into(self._shelf_target, ENGINE_RATE_HZ, BRIGHTNESS_HZ, float(values[_BRIGHTNESS]), 0.7071)

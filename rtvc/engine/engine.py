@@ -278,6 +278,7 @@ class Engine:
         for rung in running:
             if rung not in self._running:
                 self._neural[rung].reset()
+                self._neural[rung].pitch.learn_from(self._voice.pitch)  # which listens always
             self._neural[rung].tick(values)
         self._running = running
         self._marking = self._marks

@@ -89,7 +89,7 @@ class NeuralVoice:
     def reset(self) -> None:
         """Forget all sound, the speaker's pitch included."""
         self._network.reset()
-        self._pitch = SpeakerPitch(F0_HOP / RATE_HZ)
+        self.pitch = SpeakerPitch(F0_HOP / RATE_HZ)
         self._decimator = decimator_state(ENGINE_RATE_HZ // RATE_HZ)
         self._tracker, self._history = f0_state(), f0_history()
         self._mel, self._peak = mel_state(RATE_HZ), np.array([START_PEAK])
@@ -108,7 +108,7 @@ class NeuralVoice:
         self._log_wanted = nan  # until a voice is chosen
         self._chosen = _NOBODY
         self._glides = 0  # frames until the glide is ended
-        self._last_hz = [self._pitch.centre_hz()] * 2  # of the next frame and of the later one
+        self._last_hz = [self.pitch.centre_hz()] * 2  # of the next frame and of the later one
         self.own_hz = 0.0
 
     def warm_up(self) -> None:
@@ -194,7 +194,7 @@ class NeuralVoice:
             end = (self._heard // F0_HOP + 1 + hop) * F0_HOP
             f0_remember(self._history, end, self._f0[hop], self._confidence[hop])
             self.own_hz = float(self._f0[hop]) if self._voiced[hop] else 0.0
-            self._pitch.observe(self.own_hz)
+            self.pitch.observe(self.own_hz)
 
     def f0_of(self, frame: int) -> float:
         """Return the speaker's F0 at a decoder frame's centre, 0 if none is known."""
@@ -208,7 +208,7 @@ class NeuralVoice:
         mode, target_hz = self._mode, self._target_hz
         if mode == MODE_SHIFT:
             mode, target_hz = MODE_TARGET, exp(self._log_home)
-        return self._pitch.wanted_hz(self._last_hz[later], mode, self._semitones, target_hz, self._intonation)
+        return self.pitch.wanted_hz(self._last_hz[later], mode, self._semitones, target_hz, self._intonation)
 
     def _speak(self) -> None:
         """Make the next decoder frame and queue its sound."""

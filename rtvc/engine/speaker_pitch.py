@@ -3,8 +3,8 @@
 The speaker's centre is what log F0 is on average: the first seconds count fully, later ones with a time constant of
 CENTRE_S, so it drifts with the speaker's mood only slowly. While little was heard, the average is weighed against what
 adults' voices are: one that begins on a low note is taken for a man's on that note or a woman's at rest, by how likely
-each is. People begin high and sink: the first BEGIN_S of voice lie about BEGIN above their centre, and count as so much
-lower. After SETTLE_S the centre follows that guess no faster than GLIDE_S, for its own moves are heard as melody.
+each is. People begin high and sink: the first BEGIN_S of voice after a reset lie about BEGIN above their centre, and
+count as so much lower. After SETTLE_S the centre follows that guess no faster than GLIDE_S, for its own moves are heard as melody.
 Intonation is scaled around the centre in octaves.
 
 Sources: Traunmueller & Eriksson, "The frequency range of the voice fundamental in the speech of male and female adults"
@@ -39,6 +39,10 @@ class SpeakerPitch:
         """Forget the speaker."""
         self.log_centre = sum(ADULTS) / 2.0
         self.voiced_s = self.log_mean = 0.0
+
+    def learn_from(self, other: SpeakerPitch) -> None:
+        """Know of the speaker what other knows, which has listened all the while."""
+        self.log_centre, self.log_mean, self.voiced_s = other.log_centre, other.log_mean, other.voiced_s
 
     def observe(self, own_hz: float) -> None:
         """Take the F0 of one tick; 0 means unvoiced."""

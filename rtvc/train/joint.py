@@ -29,6 +29,7 @@ from rtvc.models.discriminators import Discriminators
 from rtvc.models.encoder import CODES, POSITIONS, WAIT_MS, ContentEncoder
 from rtvc.models.generator import AHEAD, LATER_FRAMES, Generator
 
+from . import TrainingError
 from .adversarial import Fills, HomeVoice
 from .batches import SILENT_ENERGY, read_noises
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, TrainingSet
@@ -241,6 +242,8 @@ def train_joint(
     data, content, decoder = TrainingSet(set_folder), ContentEncoder(), Generator()
     load_weights(content, encoder)
     load_weights(decoder, generator)
+    if not decoder.home.any():
+        raise TrainingError(f"{generator}: has one voice only; rtvc train generator voices comes first")
     joint = Joint(
         content,
         decoder,

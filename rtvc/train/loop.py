@@ -217,7 +217,8 @@ class Loop:
         descended = [value.float() for name, value in losses.items() if name.startswith("loss")]
         if descended and not self._follow(torch.stack(descended).sum()):
             return {}
-        return {name: float(value.detach()) for name, value in losses.items()}
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        return values if descended or all(map(math.isfinite, values.values())) else {}
 
     def _follow(self, total: Tensor) -> bool:
         """Follow a loss down its gradient; return False, with nothing changed, if either is not finite."""

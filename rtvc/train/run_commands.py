@@ -93,14 +93,14 @@ def generator_arguments(parser: argparse.ArgumentParser) -> None:
         "--init",
         type=Path,
         metavar="FILE",
-        help="checkpoint to begin with; voices needs that of distil",
+        help="checkpoint to begin with; voices needs one",
     )
     parser.add_argument("--encoder", type=Path, metavar="FILE", help="with what this checkpoint hears")
     parser.add_argument(
         "--kokoro-voices",
         type=Path,
         metavar="FOLDER",
-        help="for the timbre of the teacher's voice, where the decoder to begin with has no other",
+        help="for the timbre of the teacher's voice, where the decoder to begin with has one voice only",
     )
     parser.add_argument("--home", default="af_heart", metavar="NAME", help="that voice (af_heart)")
     parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rate (1)")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -188,7 +189,8 @@ class WindowBatches:
     def _from(self, step: int) -> Iterator[Windows]:
         if self._workers:
             self._windows[0]  # what this compiles, no worker needs to
-        batches = (list(range(self._count * k, self._count * (k + 1))) for k in itertools.count(step))
+        count = self._count
+        batches = (list(range(count * k, count * (k + 1))) for k in itertools.count(step))
         loader = DataLoader(
             self._windows,
             batch_sampler=batches,
@@ -203,7 +205,8 @@ class WindowBatches:
 
 
 def _apart(_: int) -> None:
-    """Take a worker out of the group of processes that a terminal or `timeout` signals: this one ends it, all saved."""
+    """Take a worker out of what a terminal or `timeout` signals: the process that it works for ends it, all saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
         os.setpgrp()
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rtvc.engine import worker
 from rtvc.engine.engine import Engine
+from rtvc.engine.speaker_pitch import SpeakerPitch
 from rtvc.engine.worker import WorkerSettings
 from tests.rtvc.engine.studio import LEVEL, RATE_HZ
 
@@ -23,6 +24,7 @@ class DeadlyVoice:
 
     delay_frames = 2000
     gliding = False
+    pitch = SpeakerPitch(0.01)
 
     def __init__(self, deadly_while: str) -> None:
         self._deadly_while = Path(deadly_while)

@@ -16,6 +16,7 @@ from scipy.signal import butter, sosfilt
 from rtvc.engine.engine import CEILING_DBFS, Engine
 from rtvc.engine.ladder import DSP, FP32, INT8, SILENCE
 from rtvc.engine.params import PARAMS, Value, to_vector
+from rtvc.engine.speaker_pitch import SpeakerPitch
 
 RATES_HZ = (8000, 16000, 22050, 44100, 48000, 96000, 192000)
 OWN: dict[str, Value] = {"voice.name": "own", "level.match": False, "gate.threshold_db": -90}
@@ -214,6 +215,7 @@ class Tone:
 
     def __init__(self, hz: float) -> None:
         self.hz, self.at, self.ticked, self.broken = hz, 0, False, False
+        self.pitch = SpeakerPitch(0.01)
 
     def reset(self) -> None:
         self.at, self.ticked = 0, False
@@ -245,6 +247,18 @@ def level(y: Sound, hz: float) -> float:
 def sing(engine: Engine, seconds: float) -> Sound:
     faint = np.random.default_rng(0).normal(0, 1e-4, round(48000 * seconds))  # what opens the gate
     return run(engine, faint.astype(np.float32), [256])
+
+
+def test_a_rung_that_begins_knows_the_speaker() -> None:
+    engine, neural, _ = singer()
+    engine.limit(DSP, DSP)
+    run(engine, speechlike(48000, 3.0), [256])
+    known = engine._voice.pitch
+    assert known.voiced_s > 1.0
+    centre_hz = known.centre_hz()
+    engine.limit(DSP, INT8)
+    run(engine, np.zeros(480, np.float32), [480])
+    assert neural.pitch.centre_hz() == centre_hz and neural.pitch.voiced_s == known.voiced_s
 
 
 def test_the_rungs_are_those_whose_voices_are_there() -> None:

@@ -25,6 +25,7 @@ from rtvc.engine.network import CPU
 from rtvc.engine.param_block import APPLIED_REV, PARAM_BYTES, PARAM_INT64, write_params
 from rtvc.engine.params import to_vector
 from rtvc.engine.pump import DSP_MAX_AGE_S, NEURAL_MAX_AGE_S
+from rtvc.engine.speaker_pitch import SpeakerPitch
 from rtvc.engine.taps import TAPS_BYTES, TAPS_INT64
 from rtvc.engine.worker import WorkerSettings
 from tests.waiting import PATIENCE_S, wait_for
@@ -170,6 +171,7 @@ from rtvc.engine.flight import FLIGHT_INT64
 from rtvc.engine.param_block import PARAM_INT64, write_params
 from rtvc.engine.params import PARAMS, to_vector
 from rtvc.engine.taps import TAPS_INT64
+from rtvc.engine.speaker_pitch import SpeakerPitch
 
 link, params, stats = fields.link_memory(), np.zeros(PARAM_INT64, np.int64), np.zeros(worker.STATS)
 link[fields.CAPTURE_RATE_HZ] = link[fields.PLAYBACK_RATE_HZ] = 48000
@@ -252,6 +254,7 @@ class Voice:
 
     delay_frames = 2000
     broken = False
+    pitch = SpeakerPitch(0.01)
 
     def reset(self) -> None:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import torch
 
 from rtvc.models.discriminators import Discriminators
 from rtvc.models.encoder import ContentEncoder, EncoderShape
-from rtvc.models.generator import INPUTS, Generator
+from rtvc.models.generator import BINS, INPUTS, Generator
 from rtvc.train import TrainingError, adversarial
-from rtvc.train.adversarial import Voices, VoicesPlan, train_voices
+from rtvc.train.adversarial import HomeVoice, Voices, VoicesPlan, train_voices
 from rtvc.train.dataset import SetWriter, TrainingSet
 from rtvc.train.hearing import Hearing
 from rtvc.train.loop import Loop, Schedule, read_checkpoint, write_checkpoint
@@ -120,3 +121,25 @@ def test_a_decoder_that_has_voices_keeps_the_teachers_timbre_where_it_is(
     generator.home.copy_(torch.tensor(4.0 * home))
     np.testing.assert_array_equal(timbre_after("kept", home), 4.0 * home)
     np.testing.assert_array_equal(timbre_after("kept without", None), 4.0 * home)
+
+
+class Loud(Mute):
+    """As loud as the first number of its codes says; the sooner said, the louder."""
+
+    def fill(self, generator: Generator) -> None:
+        super().fill(generator)
+        generator.head.weight.data[:BINS, 0] = 1.0
+        generator.head.bias.data[:BINS] = 0.0
+
+    def hidden(self, z: np.ndarray, f0_hz: np.ndarray, energy: np.ndarray) -> np.ndarray:
+        time.sleep(max(0.0, -0.02 * float(z[0, 0])))
+        return np.pad(z[:, :1], ((0, 0), (0, 255)))
+
+
+def test_the_home_voice_says_many_at_once_each_its_own() -> None:
+    codes = np.repeat(np.array([-3.0, 0.0, -1.0, 1.0], np.float32)[:, None, None], 20, 1)
+    f0_hz, energy = np.full((4, 20), 200.0, np.float32), np.zeros((4, 20), np.float32)
+    with torch.no_grad():
+        sounds = HomeVoice(Loud(), threads=4).sounds(codes, f0_hz, energy)
+    level = torch.log(sounds[:, 1500:-1500].square().mean(1).sqrt())
+    assert torch.allclose(level - level[1], torch.tensor([-3.0, 0.0, -1.0, 1.0]), atol=0.02)
