@@ -4,8 +4,8 @@ The speaker's centre is what log F0 is on average: the first seconds count fully
 CENTRE_S, so it drifts with the speaker's mood only slowly. While little was heard, the average is weighed against what
 adults' voices are: one that begins on a low note is taken for a man's on that note or a woman's at rest, by how likely
 each is. People begin high and sink: the first BEGIN_S of voice after a reset lie about BEGIN above their centre, and
-count as so much lower. After SETTLE_S the centre follows that guess no faster than GLIDE_S, for its own moves are heard as melody.
-Intonation is scaled around the centre in octaves.
+count as so much lower. After SETTLE_S the centre follows that guess no faster than GLIDE_S, for its own moves are heard
+as melody. Intonation is scaled around the centre in octaves.
 
 Sources: Traunmueller & Eriksson, "The frequency range of the voice fundamental in the speech of male and female adults"
 (1995), for the two centres; Cohen, Collier & 't Hart, "Declination: construct or intrinsic feature of speech pitch?"
