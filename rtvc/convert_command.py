@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rtvc.config import ConfigError
 from rtvc.output import print_json, warn
 from rtvc.progress import StatusLine, bar
-from rtvc.termination import end_if_told
+from rtvc.termination import end_if_told, interrupts_kept
 
 if TYPE_CHECKING:
     from rtvc.engine.batch import Outcome
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         except ValueError as error:
             raise ConfigError(f"--{error}") from None
     jobs = plan_jobs(args.inputs, args.output, f".{args.format}" if args.format else None)
-    with StatusLine() as line:
+    with StatusLine() as line, interrupts_kept():
 
         def progress(done: int, fraction: float) -> None:
             end_if_told()

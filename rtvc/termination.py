@@ -1,13 +1,20 @@
-"""SIGTERM, and SIGHUP of a terminal that is closed, end a command as an error does: everything is given back."""
+"""SIGTERM, and SIGHUP of a terminal that is closed, end a command as an error does: everything is given back.
+
+Python swallows what a signal raises while a finalizer or a foreign callback runs (of the compiler that loads a kernel,
+say). Long work asks `end_if_told` now and then, and holds Ctrl-C in `interrupts_kept` so that it learns of that too.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 
 _terminated: list[int] = []  # signals that asked us to end
+_interrupted: list[int] = []  # by Ctrl-C, while interrupts are kept
 _terminals: list[int] = []  # which of our outputs were one
 
 
@@ -21,8 +28,11 @@ def end_on_signals() -> None:
 
 
 def _on_unraisable(what: sys.UnraisableHookArgs) -> None:
-    """Say nothing of a SystemExit that a finalizer swallowed: `end_if_told` raises it again."""
-    if not (_terminated and isinstance(what.exc_value, SystemExit)):
+    """Say nothing of what finalizers raise or swallow once a signal has come: `end_if_told` raises the signal again.
+
+    A finalizer that it cut in two may fail later, too, on the way out.
+    """
+    if not (_terminated or _interrupted):
         sys.__unraisablehook__(what)
 
 
@@ -53,3 +63,23 @@ def end_if_told() -> None:
     """Raise again what was swallowed if the signal came while a finalizer or a foreign callback ran."""
     if _terminated:
         raise SystemExit(128 + _terminated[0])
+    if _interrupted:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Let `end_if_told` know of a Ctrl-C as well, in the main thread; nothing changes where it is ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    _interrupted.clear()
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _on_interrupt(number: int, _frame: object) -> None:
+    _interrupted.append(number)
+    raise KeyboardInterrupt
