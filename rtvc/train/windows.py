@@ -191,15 +191,14 @@ class WindowBatches:
             self._windows[0]  # what this compiles, no worker needs to
         count = self._count
         batches = (list(range(count * k, count * (k + 1))) for k in itertools.count(step))
+        unused = torch.Generator(torch.get_default_device())  # else the loader draws from the training's own
         loader = DataLoader(
             self._windows,
             batch_sampler=batches,
             num_workers=self._workers,
             collate_fn=stacked,
             worker_init_fn=_apart,
-            generator=torch.Generator(
-                torch.get_default_device()
-            ),  # of its own, for what it draws is no part of the training
+            generator=unused,
         )
         return iter(loader)
 

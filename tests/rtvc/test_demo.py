@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +46,23 @@ def test_the_lag_is_found_to_a_millisecond(lag_ms: int, louder: float) -> None:
     assert all(abs(lag - lag_ms) <= 1 for lag in found)
 
 
+def demo_without_a_stall(folder: Path, values: NDArray[np.float64], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the demo, up to three times while the machine stands still and tears a second; return what it said."""
+    for _ in range(3):
+        assert run_demo(folder, ChosenSound(values), "clear", simulated=True) == 0
+        out = capsys.readouterr().out
+        if re.search(r"^Xruns +0$", out, re.MULTILINE):
+            break
+    return out
+
+
 def test_the_demo_writes_what_was_heard_and_a_page_about_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     soundfile.write(tmp_path / "sample.flac", voice(24_000, 3.0), 24_000)
     monkeypatch.setattr(demo, "sample_path", lambda: tmp_path / "sample.flac")
     values = to_vector({"pitch.semitones": 5})
-    assert run_demo(tmp_path / "out", ChosenSound(values), "clear", simulated=True) == 0
+    out = demo_without_a_stall(tmp_path / "out", values, capsys)
     names = {"before.wav", "after.wav", "before.png", "after.png", "report.html"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     heard, rate_hz = soundfile.read(tmp_path / "out" / "after.wav", dtype="float32")
@@ -63,11 +74,10 @@ def test_the_demo_writes_what_was_heard_and_a_page_about_it(
     expected = np.zeros_like(source)
     engine.process(source, expected)
     lags = lags_ms(expected, heard)
-    assert len(lags) >= 3
-    assert 0 < np.median(lags) < 250  # a machine that stands still tears a second, which then has no lag
+    assert lags
+    assert all(0 < lag < 250 for lag in lags)
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert page.count("data:image/png;base64,") == 2
-    out = capsys.readouterr().out
     assert "Xruns" in page
     assert "Xruns" in out
     assert "report.html" in out

@@ -17,6 +17,7 @@ from rtvc.train import TrainingError, adversarial
 from rtvc.train.adversarial import HomeVoice, Voices, VoicesPlan, train_voices
 from rtvc.train.dataset import SetWriter, TrainingSet
 from rtvc.train.hearing import Hearing
+from rtvc.train.judging import Judging
 from rtvc.train.loop import Loop, Schedule, read_checkpoint, write_checkpoint
 from tests.rtvc.train.toy import toy_set
 
@@ -123,8 +124,20 @@ def test_a_decoder_that_has_voices_keeps_the_teachers_timbre_where_it_is(
     np.testing.assert_array_equal(timbre_after("kept without", None), 4.0 * home)
 
 
+def test_judges_learn_nothing_from_what_is_not_finite() -> None:
+    torch.manual_seed(0)
+    judging = Judging(Discriminators(channels=4), 1e-3, half_precision=False)
+    before = [p.clone() for p in judging._judges.parameters()]
+    real, made = torch.randn(1, 4800), torch.full((1, 4800), float("nan"))
+    assert not bool(torch.isfinite(judging.learn(made, real)))
+    assert all(torch.equal(a, b) for a, b in zip(before, judging._judges.parameters(), strict=True))
+    judging.learn(torch.randn(1, 4800), real)
+    assert any(not torch.equal(a, b) for a, b in zip(before, judging._judges.parameters(), strict=True))
+    assert all(bool(torch.isfinite(p).all()) for p in judging._judges.parameters())
+
+
 class Loud(Mute):
-    """As loud as the first number of its codes says; the sooner said, the louder."""
+    """As loud as the first number of its codes says; what is louder is said sooner."""
 
     def fill(self, generator: Generator) -> None:
         super().fill(generator)

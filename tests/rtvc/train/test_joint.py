@@ -15,10 +15,11 @@ import torch
 from rtvc.models.discriminators import Discriminators
 from rtvc.models.encoder import CODES, ContentEncoder, EncoderShape
 from rtvc.models.generator import CONTENT, DOUBT, INPUTS, LATER, PLAIN, Generator
+from rtvc.train import TrainingError
 from rtvc.train.dataset import TrainingSet
 from rtvc.train.hearing import said_of
-from rtvc.train.joint import Joint, JointPlan, JointRun
-from rtvc.train.loop import Schedule, load_weights
+from rtvc.train.joint import Joint, JointPlan, JointRun, train_joint
+from rtvc.train.loop import Schedule, load_weights, write_checkpoint
 from rtvc.train.recogniser import Recogniser
 from rtvc.train.windows import Cutting, Windows, WindowSet, stacked
 from tests.rtvc.train.test_adversarial import Mute
@@ -115,6 +116,14 @@ def test_the_home_voice_says_what_the_teacher_says(data: TrainingSet) -> None:
         sound, real = made.sounds(windows, made.heads(windows, 0))
     assert sound.shape == real.shape == (2, 30 * 300)
     assert float(real.abs().max()) < 1e-3 < float(sound.abs().max())
+
+
+def test_a_decoder_of_one_voice_is_refused(data: TrainingSet, tmp_path: Path) -> None:
+    for name, network in (("encoder", ContentEncoder()), ("generator", Generator())):
+        write_checkpoint(tmp_path / f"{name}.pt", {"model": network.state_dict()})
+    files = tmp_path / "encoder.pt", tmp_path / "generator.pt", tmp_path / "model.bin"
+    with pytest.raises(TrainingError, match=r"generator\.pt: has one voice only"):
+        train_joint(data.folder, tmp_path / "run", PLAN, *files)
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been_and_leaves_both_networks(

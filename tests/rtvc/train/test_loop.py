@@ -112,6 +112,13 @@ def test_a_step_without_a_finite_loss_changes_nothing_and_many_end_the_run(tmp_p
     assert torch.equal(weights(run), before)
 
 
+def test_many_steps_without_a_loss_whose_values_are_not_finite_end_the_run_too(tmp_path: Path) -> None:
+    run = loop(tmp_path, Schedule(steps=100))
+    with pytest.raises(TrainingError, match="without a finite loss"):
+        run.run(lambda *_: {"judges": torch.tensor(float("nan"))})
+    assert run._means == {}
+
+
 def test_the_rate_rises_then_falls_to_its_floor() -> None:
     plan = Schedule(steps=1000, warm_up=50, floor=0.02)
     assert plan.factor(0) == pytest.approx(1 / 50)
