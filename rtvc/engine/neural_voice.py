@@ -3,13 +3,15 @@
     x -> 16 kHz -> log-mel -> encoder, every 10 ms -.
              \\-> F0, every 5 ms --------------------+-> head -> decoder -> synthesis at 24 kHz -> y, every 12.5 ms
 
+and in y hisses and bursts above 3 kHz may be the speaker's own (`kernels.consonants`).
+
 All times are sample counts at 16 kHz: the encoder's frame m ends at 160 (m + 1); the decoder's frame j has its centre
 at 200 j and its content is said when `wait` more samples have come, from the newest encoder frame there is by then;
 its sound is made AHEAD frames later, for the decoder looks that far ahead. What leaves is queued at 48 kHz behind as
 much silence as comes before the first frame. So any block split gives the same samples.
 
-Delay: the decimator's, the wait, AHEAD frames, the lead of the synthesis window and the upsampler's, summed up in
-`delay_frames`. The output has no level of its own: the engine's loudness match gives it the speaker's.
+Delay: the decimator's, the wait, AHEAD frames, the lead of the synthesis window, the upsampler's and the consonants',
+summed up in `delay_frames`. The output has no level of its own: the engine's loudness match gives it the speaker's.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtvc.kernels.biquad import biquad, biquad_set, biquad_state, high_shelf, high_shelf_into
+from rtvc.kernels.consonants import consonant_delay_frames, consonant_state, consonants
 from rtvc.kernels.content_mel import START_PEAK, normalise_rows
 from rtvc.kernels.decimate import decimate, decimator_delay_frames, decimator_state
 from rtvc.kernels.f0 import HOP as F0_HOP
@@ -28,6 +31,7 @@ from rtvc.kernels.f0 import f0_state, f0_track
 from rtvc.kernels.f0_history import f0_at, f0_history, f0_remember
 from rtvc.kernels.mel import log_mel, mel_state
 from rtvc.kernels.parts_synthesis import parts_breathe, parts_state, synthesise
+from rtvc.kernels.ramp import TARGET, ramp_fill, ramp_set, ramp_state
 from rtvc.kernels.resample import resample, resample_max_output, resampler_delay_frames, resampler_state
 from rtvc.kernels.ring import ring_counters, ring_pop, ring_push
 
@@ -54,6 +58,8 @@ _MODE, _SEMITONES, _TARGET = INDEX["pitch.mode"], INDEX["pitch.semitones"], INDE
 _TIMBRE, _SECOND, _BLEND = INDEX["voice.timbre"], INDEX["voice.second"], INDEX["voice.blend"]
 _INTONATION, _FORMANT, _BRIGHTNESS = INDEX["pitch.intonation"], INDEX["formant.ratio"], INDEX["tone.brightness_db"]
 _BREATH, _WHISPER, _TELEPHONE = INDEX["breath.amount"], INDEX["whisper.amount"], INDEX["telephone.amount"]
+_CONSONANTS = INDEX["consonants.amount"]
+_CONSONANTS_RAMP_FRAMES = round(PARAMS["consonants.amount"].ramp_ms * ENGINE_RATE_HZ / 1000)
 
 _NOBODY = (-1, -1, 0.0)
 _OWN_FIELDS = ("_timbres", "_films", "_film", "_wanted_film", "_step", "_log_wanted", "_log_home")
@@ -78,13 +84,11 @@ class NeuralVoice:
         self._f0, self._voiced, self._confidence = (np.zeros(8, np.float32) for _ in range(3))
         self._sound = np.zeros(SYNTHESIS_FRAME, np.float32)
         self._shelf_target = np.zeros(5)
+        self._own_share = np.zeros(TICK_FRAMES, np.float32)
+        self._said_frames = _said_frames(self._wait)
+        self.delay_frames = self._said_frames + consonant_delay_frames(ENGINE_RATE_HZ)
         self.reset()
         self._up_sound = np.zeros(resample_max_output(self._up, SYNTHESIS_FRAME), np.float32)
-        factor = ENGINE_RATE_HZ // RATE_HZ
-        decimator = decimator_delay_frames(self._decimator)
-        twice = ENGINE_RATE_HZ // SYNTHESIS_RATE_HZ
-        late = factor * (self._wait + AHEAD * DECODER_FRAME) - 1
-        self.delay_frames = late + twice * (LEAD + resampler_delay_frames(self._up)) + decimator
 
     def reset(self) -> None:
         """Forget all sound, the speaker's pitch included."""
@@ -98,6 +102,8 @@ class NeuralVoice:
         shelf = high_shelf(ENGINE_RATE_HZ, BRIGHTNESS_HZ, 0.0)
         self._shelf = biquad_state(shelf, round(PARAMS["tone.brightness_db"].ramp_ms * ENGINE_RATE_HZ / 1000))
         self._telephone = Telephone()
+        self._consonants = consonant_state(ENGINE_RATE_HZ, self._said_frames)
+        self._own_ramp = ramp_state(PARAMS["consonants.amount"].default)
         self._queue, self._queued = ring_counters(), np.zeros(_QUEUE_FRAMES, np.float32)
         ring_push(self._queue, self._queued, np.zeros(ENGINE_RATE_HZ // RATE_HZ * self._wait - 1, np.float32))
         self._heard = 0  # samples at 16 kHz
@@ -128,6 +134,8 @@ class NeuralVoice:
         self._intonation, self._formant = float(values[_INTONATION]), float(values[_FORMANT])
         parts_breathe(self._parts, float(values[_BREATH]), float(values[_WHISPER]))
         self._telephone.set(float(values[_TELEPHONE]))
+        if self._own_ramp.values[TARGET] != values[_CONSONANTS]:
+            ramp_set(self._own_ramp, float(values[_CONSONANTS]), _CONSONANTS_RAMP_FRAMES)
         high_shelf_into(self._shelf_target, ENGINE_RATE_HZ, BRIGHTNESS_HZ, float(values[_BRIGHTNESS]), 0.7071)
         biquad_set(self._shelf, 0, self._shelf_target)
 
@@ -166,7 +174,7 @@ class NeuralVoice:
             self._glides = GLIDE_FRAMES
 
     def process(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
-        """Convert x into y, both float32[n] with n <= TICK_FRAMES, delay_frames later."""
+        """Convert x into y, two arrays float32[n] with n <= TICK_FRAMES, delay_frames later."""
         low = self._low[: decimate(self._decimator, x, self._low)]
         start = 0
         while start < low.shape[0]:
@@ -179,6 +187,9 @@ class NeuralVoice:
             if self._heard == due:
                 self._speak()
         ring_pop(self._queue, self._queued, y)
+        own_share = self._own_share[: y.shape[0]]
+        ramp_fill(self._own_ramp, own_share)
+        consonants(self._consonants, x, own_share, y)
         biquad(self._shelf, y, y)
         self._telephone.process(y)
 
@@ -235,6 +246,14 @@ class NeuralVoice:
         n = resample(self._up, self._sound, self._up_sound)
         ring_push(self._queue, self._queued, self._up_sound[:n])
         self._next += 1
+
+
+def _said_frames(wait: int) -> int:
+    """Return the delay until the networks' sound is there, at 48 kHz, with a wait of so many samples at 16 kHz."""
+    factor, twice = ENGINE_RATE_HZ // RATE_HZ, ENGINE_RATE_HZ // SYNTHESIS_RATE_HZ
+    up = resampler_state(SYNTHESIS_RATE_HZ, ENGINE_RATE_HZ)
+    synthesis = twice * (LEAD + resampler_delay_frames(up))
+    return factor * (wait + AHEAD * DECODER_FRAME) - 1 + synthesis + decimator_delay_frames(decimator_state(factor))
 
 
 def _film(network: Network, timbre: Timbre) -> NDArray[np.float32]:

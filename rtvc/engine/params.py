@@ -100,6 +100,12 @@ _TABLE = (
     Param("tone.brightness_db", "Brightness", "High shelf at 3 kHz", 0, -12, 12, "dB", 20),
     Param("breath.amount", "Breath", "Aspiration noise under the voice", 0, 0, 1, "", 20),
     Param("whisper.amount", "Whisper", "Replaces the voice's tone by noise", 0, 0, 1, "", 20),
+    Param(
+        "consonants.amount", "Own consonants",
+        "How much of the hiss of s, f, t and the like is the speaker's own where a neural voice speaks: "
+        "words are kept better, the voice is less pure",
+        1, 0, 1, "", 20,
+    ),
     Param("telephone.amount", "Telephone", "Band of a telephone line, with its grit", 0, 0, 1, "", 20),
     Param(
         "suppress.on", "Noise suppression",

@@ -297,6 +297,8 @@ export const chinese = {
   "param.breath.amount.doc": "声音中的气流噪声",
   "param.whisper.amount": "耳语",
   "param.whisper.amount.doc": "用噪声代替嗓音",
+  "param.consonants.amount": "自己的辅音",
+  "param.consonants.amount.doc": "神经网络声音的擦音和爆破音中有多少是说话者自己的：字词保留更好，声音略不纯净",
   "param.telephone.amount": "电话",
   "param.telephone.amount.doc": "电话线路的频带和失真",
   "param.suppress.on": "降噪",

@@ -8,7 +8,7 @@ import { VOICE_PARAMS } from "./voices.js";
 
 // what other cards show, and prefixes that share a block; a prefix not named here has a block of its own
 const ELSEWHERE = new Set([...VOICE_PARAMS, "level.mute"]);
-const BLOCKS = { tone: "colour", breath: "colour", whisper: "colour", telephone: "colour", suppress: "level", gate: "level" };
+const BLOCKS = { tone: "colour", breath: "colour", whisper: "colour", consonants: "colour", telephone: "colour", suppress: "level", gate: "level" };
 
 /** Build the blocks; returns the function that puts them anew. */
 export function startSliders(session) {

@@ -11,6 +11,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
 
 from rtvc.engine.build import neural_voice
 from rtvc.engine.engine import Engine
@@ -83,7 +84,7 @@ def test_the_delay_is_as_declared_and_within_its_bound(
     network, frames = voice._network, [0]
     silent = np.full((5, 601), -30.0, np.float32)
     click = silent.copy()
-    click[3], click[4] = -3.0, np.pi * np.arange(601)  # a flat spectrum whose phases meet at the frame's centre
+    click[3, :50], click[4] = -3.0, np.pi * np.arange(601)  # flat to 1 kHz, with phases that meet at the frame's centre
 
     def decode(*_: object) -> None:
         network.parts[:] = (click if frames[0] == 40 + AHEAD else silent).ravel()
@@ -200,3 +201,29 @@ def test_broken_input_is_survived(voice: NeuralVoice) -> None:
     y = run(engine, x, [256])
     assert np.all(np.isfinite(y))
     assert engine.counters["replaced_samples"] > 0
+
+
+def test_hisses_are_the_speakers_own_if_that_is_wanted(voice: NeuralVoice) -> None:
+    band = butter(6, [3500, 6500], "band", fs=RATE_HZ, output="sos")
+
+    def likeness(name: str, amount: float) -> float:
+        """Return the correlation in the band of what goes in and what comes out."""
+        x = sample(name, 4.0)
+        engine = engine_with(voice, consonants_amount=amount)
+        y = run(engine, x, [480])
+        said, heard = (
+            sosfilt(band, y[engine.delay_frames + RATE_HZ :]),
+            sosfilt(band, x[RATE_HZ:])[: -engine.delay_frames],
+        )
+        norm = np.sqrt(np.sum(said**2) * np.sum(heard**2))
+        return max(abs(float(np.sum(np.roll(heard, k) * said))) for k in range(-40, 41)) / norm
+
+    for name in ("female", "male"):
+        assert likeness(name, 0.0) < 0.2
+        assert likeness(name, 1.0) > 0.5
+
+
+def test_noise_without_speech_is_no_louder_for_it(voice: NeuralVoice) -> None:
+    noise = np.random.default_rng(0).normal(0.0, 0.05, 2 * RATE_HZ).astype(np.float32)
+    said = [run(engine_with(voice, consonants_amount=amount), noise, [480])[RATE_HZ:] for amount in (0.0, 1.0)]
+    assert np.sum(said[1] ** 2) < 1.2 * np.sum(said[0] ** 2)
