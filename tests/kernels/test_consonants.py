@@ -88,6 +88,44 @@ def test_hisses_are_the_speakers_at_the_level_of_the_voice(loudness: float) -> N
     assert likeness(put(x, y, 0.0)[during], y[during]) > 0.95  # but for the phase
 
 
+@pytest.mark.parametrize("change_db", [-30, 0, 30, 40])
+def test_a_microphone_turned_up_makes_no_burst_and_turned_down_is_followed(change_db: float) -> None:
+    gain = 10 ** (change_db / 20)
+    x = np.concatenate(
+        (vowel(1.0, 120), gain * np.concatenate((vowel(0.1, 120), hiss(0.2), vowel(4.0, 120), hiss(0.2))))
+    )
+    y = np.concatenate((vowel(1.1, 220), hiss(0.2, seed=1), vowel(4.0, 220), hiss(0.2, seed=1)))
+    said, plain = put(x.astype(np.float32), y), put(x.astype(np.float32), y, 0.0)
+    upper = [sosfilt(BAND, part) for part in (said, plain)]
+    assert np.abs(upper[0]).max() < 2.5 * np.abs(upper[1]).max()
+    during = slice(len(y) - 8500, len(y) - 1000)  # the last hiss, after 4 s of speech
+    assert abs(20 * np.log10(rms(said[during]) / rms(y[during]))) < 7.0
+    assert likeness(said[during], x[during]) > 0.8
+
+
+def test_a_clap_in_a_hiss_comes_through_no_louder_than_the_hiss_may_be() -> None:
+    x = np.concatenate((vowel(1.0, 120), hiss(0.3)))
+    x[52800:53280] *= 10
+    y = np.concatenate((vowel(1.0, 220), hiss(0.3, seed=1)))
+    upper = [sosfilt(BAND, put(x, y, amount)) for amount in (1.0, 0.0)]
+    assert np.abs(upper[0]).max() < 2.5 * np.abs(upper[1]).max()
+
+
+def test_a_line_of_8_khz_leaves_the_voice_its_hisses() -> None:
+    narrow = butter(8, 3600, fs=RATE_HZ, output="sos")
+    broad = np.random.default_rng(0).standard_normal(RATE_HZ // 5)
+    x = sosfilt(narrow, np.concatenate((vowel(0.5, 120), 0.05 * broad))).astype(np.float32)
+    y = np.concatenate((vowel(0.5, 220), hiss(0.2, seed=1)))
+    during = slice(25000, 32000)
+    assert rms(put(x, y)[during]) > 0.9 * rms(put(x, y, 0.0)[during])
+
+
+def test_where_the_speaker_is_silent_the_voice_keeps_its_hisses() -> None:
+    x, y = np.concatenate((vowel(0.5, 120), np.zeros(24000, np.float32))), np.concatenate((vowel(0.5, 220), hiss(0.5)))
+    during = slice(30000, 46000)
+    assert likeness(put(x, y)[during], put(x, y, 0.0)[during]) > 0.99
+
+
 def test_vowels_stay_the_voices() -> None:
     x, y = vowel(1.0, 120) + hiss(1.0, 0.005), vowel(1.0, 220) + hiss(1.0, 0.01, seed=1)
     during = slice(12000, 40000)
