@@ -210,7 +210,7 @@ def test_hisses_are_the_speakers_own_if_that_is_wanted(voice: NeuralVoice) -> No
         return np.convolve(x.astype(float) ** 2, np.full(480, 1 / 480), "same")
 
     def likeness(name: str, amount: float) -> float:
-        """Return the correlation in the band of what goes in and what comes out, where a fifth of the former is there."""
+        """Return the correlation in the band of what goes in and comes out, where a fifth of what goes in is there."""
         x = sample(name, 4.0)
         engine = engine_with(voice, consonants_amount=amount)
         late = engine.delay_frames
