@@ -27,6 +27,7 @@ from rtvc.engine.engine import Engine
 from rtvc.engine.voice import ENGINE_RATE_HZ
 from rtvc.kernels import biquad, decimate, envelope, f0, fft, gate, limiter, loudness, mel, mix, psola, resample, ring
 from rtvc.kernels.aspiration import aspiration, aspiration_state
+from rtvc.kernels.consonants import consonant_state, consonants
 from rtvc.voices.presets import built_in_presets
 
 BLOCK_FRAMES = 256
@@ -181,6 +182,7 @@ def kernels(x: NDArray[np.float32]) -> dict[str, tuple[int, Block]]:
     hops = [np.zeros(8, np.float32) for _ in range(3)]
     tracker, decimator = f0.f0_state(), decimate.decimator_state(3)
     shifter, breath = psola.psola_state(rate, 576), aspiration_state(rate)
+    hisses = consonant_state(rate, 2 * n)
     section, door = biquad.biquad_state(biquad.high_pass(rate, 40.0)), gate.gate_state(rate, 576)
     follower, ceiling = loudness.loudness_state(rate, 576), limiter.limiter_state(rate, 72, -1.0)
     drift, to_44k = resample.resampler_state(rate, rate), resample.resampler_state(rate, 44_100)
@@ -203,6 +205,7 @@ def kernels(x: NDArray[np.float32]) -> dict[str, tuple[int, Block]]:
         "psola, +4 semitones": (n, lambda a, y: psola.psola(shifter, a, 150.0, 189.0, 1.0, False, y)),
         "psola, formants 1.2": (n, lambda a, y: psola.psola(shifter, a, 150.0, 189.0, 1.2, False, y)),
         "aspiration": (n, lambda a, y: aspiration(breath, a, 1.0, y)),
+        "consonants": (n, lambda a, y: (np.copyto(y, a), consonants(hisses, a, gains, y))),
         "resample, 50 ppm": (n, lambda a, y: resample.resample(drift, a, out)),
         "resample, 48 to 44.1 kHz": (n, lambda a, y: resample.resample(to_44k, a, out)),
         "biquad": (n, lambda a, y: biquad.biquad(section, a, y)),

@@ -52,11 +52,15 @@ Sound = tuple[Signal, int]  # mono samples and their rate in Hz
 
 @dataclass(frozen=True)
 class Utterance:
-    """A source and its words, empty if unknown."""
+    """A source and its words, empty if unknown. Its speaker is what its name has before the first "-"."""
 
     name: str
     sound: Sound
     text: str
+
+    @property
+    def speaker(self) -> str:
+        return self.name.split("-", 1)[0]
 
 
 @dataclass(frozen=True)

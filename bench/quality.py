@@ -8,7 +8,9 @@ WER and CER are pooled, against the text where there is one, else against what W
 is the cosine to a reference recording of the voice (`--references`, NAME.* for each) by two encoders; `accepted` is the
 share at their equal-error thresholds (0.717 and 0.640); `left` what is left to the source. F0 is compared where both
 are voiced: correlation of log F0, and the share of frames over 20 % off the source's melody moved to the output's
-median. `_ci` is half the width of a 95 % interval over speakers (bootstrap, 1000 draws).
+median. `_ci` is half the width of a 95 % interval over speakers (bootstrap of whole speakers, 1000 draws; a speaker is
+what a file's name has before its first "-"). Latency and real-time factor are the engine's; `command_rtf` is what the
+command took with its start, or WORLD, over the length of the sources.
 
     python -m bench.quality --sources DIR --voices heart,michael --limit 12 --json FILE --pictures DIR
 """
@@ -73,9 +75,18 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One conversion: the source's score, its words, the output's score, and the target's two embeddings."""
+class Made:
+    """What was made of all sources for one voice, and the seconds that took for each second of them."""
 
+    sounds: list[Sound]
+    rtf: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One conversion: who speaks, the source's score, its words, the output's score, the target's two embeddings."""
+
+    speaker: str
     before: Score
     text: str
     after: Score
@@ -117,16 +128,14 @@ def main() -> None:
         bench = Bench(judges, sources, targets, report, kept)
         bench.row("source", {}, None)
         if not args.bare:
-            bench.row(
-                "world", {voice: [to_median(s.sound, bench.medians[voice]) for s in sources] for voice in voices}, None
-            )
+            bench.row("world", {voice: bench.world(voice) for voice in voices}, None)
             presets = {voice: "feminine" if bench.medians[voice] >= SPLIT_HZ else "masculine" for voice in voices}
             bench.row("dsp", {v: bench.convert(DSP, f"dsp-{v}", preset=presets[v]) for v in voices}, None)
         for point in args.latency.split(","):
-            sounds = {v: bench.convert(args.converter, f"{point}-{v}", voice=v, latency=point) for v in voices}
-            bench.row(point, sounds, cost(point) if args.converter == CONVERTER else None)
+            made = {v: bench.convert(args.converter, f"{point}-{v}", voice=v, latency=point) for v in voices}
+            bench.row(point, made, cost(point) if args.converter == CONVERTER else None)
             if args.pictures:
-                panels(args.pictures, point, sources, sounds)
+                panels(args.pictures, point, sources, made)
     bench.judge([point for point in args.latency.split(",") if point in ("fast", "clear")])
     report.finish(args.json)
 
@@ -143,8 +152,15 @@ class Bench:
         self._targets = {name: judges.speakers(*sound) for name, sound in targets.items()}
         self.medians = {name: _median_hz(judges, sound) for name, sound in targets.items()}
         self._rows: dict[str, dict[str, Cell]] = {}
+        self._seconds = sum(len(x) / rate_hz for x, rate_hz in (source.sound for source in sources))
 
-    def convert(self, command: str, name: str, **places: str) -> list[Sound]:
+    def world(self, voice: str) -> Made:
+        """Return what WORLD makes of all sources."""
+        begin = time.perf_counter()
+        sounds = [to_median(source.sound, self.medians[voice]) for source in self._sources]
+        return Made(sounds, (time.perf_counter() - begin) / self._seconds)
+
+    def convert(self, command: str, name: str, **places: str) -> Made:
         """Return what the command makes of the folder of all sources. Raises CalledProcessError when it fails."""
         before, after = self._folder / "sources", self._folder / name
         if not before.exists():
@@ -154,21 +170,24 @@ class Bench:
         words = [
             word.format(python=sys.executable, input=before, output=after, **places) for word in shlex.split(command)
         ]
+        begin = time.perf_counter()
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        return [read(recording(after, source.name)) for source in self._sources]
+        took_s = time.perf_counter() - begin
+        return Made([read(recording(after, source.name)) for source in self._sources], took_s / self._seconds)
 
-    def row(self, name: str, sounds: dict[str, list[Sound]], costs: tuple[float, float] | None) -> None:
+    def row(self, name: str, made: dict[str, Made], costs: tuple[float, float] | None) -> None:
         """Judge the sounds made of every source for every voice, a row for each and one for all; none: the sources."""
-        lines = list(zip(self._before, self._texts, strict=True))
-        trials = {} if sounds else {"": [Trial(before, text, before, None) for before, text in lines]}
-        for voice, made in sounds.items():
-            after = [self._score(sound) for sound in made]
+        lines = list(zip((source.speaker for source in self._sources), self._before, self._texts, strict=True))
+        trials = {} if made else {"": [Trial(who, before, text, before, None) for who, before, text in lines]}
+        for voice, of_voice in made.items():
+            after = [self._score(sound) for sound in of_voice.sounds]
             trials[voice] = [
-                Trial(before, text, score, self._targets[voice])
-                for (before, text), score in zip(lines, after, strict=True)
+                Trial(who, before, text, score, self._targets[voice])
+                for (who, before, text), score in zip(lines, after, strict=True)
             ]
-            self._add(f"{name} {voice}", trials[voice], costs)
-        self._add(name, list(itertools.chain(*trials.values())), costs)
+            self._add(f"{name} {voice}", trials[voice], costs, of_voice.rtf)
+        rtf = float(np.mean([of_voice.rtf for of_voice in made.values()])) if made else None
+        self._add(name, list(itertools.chain(*trials.values())), costs, rtf)
 
     def judge(self, points: list[str]) -> None:
         """Set the targets of the operating points."""
@@ -181,35 +200,37 @@ class Bench:
         return Score(judges.transcribe(*sound), judges.dnsmos(*sound), judges.distillmos(*sound),
                      judges.speakers(*sound), judges.f0(*sound))  # fmt: skip
 
-    def _add(self, name: str, trials: list[Trial], costs: tuple[float, float] | None) -> None:
+    def _add(self, name: str, trials: list[Trial], costs: tuple[float, float] | None, rtf: float | None) -> None:
+        speakers = np.array([t.speaker for t in trials])
+
+        def interval(values: NDArray[np.float64], figure: Callable[[NDArray[np.float64]], float] = _mean) -> float:
+            return _interval(values, speakers, figure)
+
         errors = np.array([word_errors(t.text, t.after.heard) for t in trials], np.float64)
         own = np.array([word_errors(t.text, t.before.heard) for t in trials], np.float64)
         mos = np.array([t.after.distillmos for t in trials])
-        row: dict[str, Cell] = {
-            "row": name,
-            "n": len(trials),
-            "wer": _pooled(errors),
-            "wer_ci": _interval(errors, _pooled),
-        }
-        row |= {
-            "wer_added": _pooled(errors) - _pooled(own),
-            "cer": float(np.mean([cer(t.text, t.after.heard) for t in trials])),
-        }
+        row: dict[str, Cell] = {"row": name, "n": len(trials), "speakers": len(set(speakers))}
+        row |= {"wer": _pooled(errors), "wer_ci": interval(errors, _pooled)}
+        added = np.column_stack([errors[:, 0] - own[:, 0], errors[:, 1]])
+        row |= {"wer_added": _pooled(added), "added_ci": interval(added, _pooled)}
+        row |= {"cer": float(np.mean([cer(t.text, t.after.heard) for t in trials]))}
         for k, (column, threshold) in enumerate(zip(("target", "target2"), THRESHOLDS, strict=True)):
             if trials[0].target is None:
                 continue
             near = np.array([float(t.after.speakers[k] @ t.target[k]) for t in trials if t.target])
-            row |= {column: float(near.mean()), f"{column}_ci": _interval(near, np.mean)}
+            row |= {column: float(near.mean()), f"{column}_ci": interval(near)}
             row["accepted" if k == 0 else "accepted2"] = float(np.mean(near >= threshold))
             row["left" if k == 0 else "left2"] = float(
                 np.mean([t.after.speakers[k] @ t.before.speakers[k] for t in trials])
             )
-        row |= {"distillmos": float(mos.mean()), "mos_ci": _interval(mos, np.mean)}
+        row |= {"distillmos": float(mos.mean()), "mos_ci": interval(mos)}
         row |= {key: float(np.mean([t.after.dnsmos[key] for t in trials])) for key in ("sig", "bak", "ovrl")}
-        melodies = [melody(t.before.f0_hz, t.after.f0_hz) for t in trials]
-        row |= {"f0_corr": _mean(m[0] for m in melodies), "f0_gross": _mean(m[1] for m in melodies)}
+        correlation, gross = np.array([melody(t.before.f0_hz, t.after.f0_hz) for t in trials]).T
+        row |= {"f0_corr": _mean(correlation), "f0_ci": interval(correlation), "f0_gross": _mean(gross)}
         if costs:
             row |= {"latency_ms": costs[0], "rtf": costs[1]}
+        if rtf is not None:
+            row["command_rtf"] = rtf
         self._rows[name] = row
         self._report.row(**row)
 
@@ -258,13 +279,13 @@ def cost(point: str) -> tuple[float, float]:
     return engine.delay_ms, (time.perf_counter() - begin) / (len(x) / 48000)
 
 
-def panels(folder: Path, point: str, sources: list[Utterance], sounds: dict[str, list[Sound]]) -> None:
+def panels(folder: Path, point: str, sources: list[Utterance], made: dict[str, Made]) -> None:
     """Write a picture for each source: its spectrogram above, each voice's below it."""
     from rtvc.report import png_rows
 
     folder.mkdir(parents=True, exist_ok=True)
     for i, source in enumerate(sources):
-        rows = [source.sound, *(made[i] for made in sounds.values())]
+        rows = [source.sound, *(of_voice.sounds[i] for of_voice in made.values())]
         (folder / f"{point}-{source.name}.png").write_bytes(png_rows(rows))
 
 
@@ -284,16 +305,23 @@ def _pooled(errors: NDArray[np.float64]) -> float:
     return float(errors[:, 0].sum() / max(errors[:, 1].sum(), 1.0))
 
 
-def _interval(values: NDArray[np.float64], figure: Callable[[NDArray[np.float64]], object]) -> float:
+def _mean(values: NDArray[np.float64]) -> float:
+    """Return the mean of what is known; NaN if nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _interval(
+    values: NDArray[np.float64], speakers: NDArray[np.str_], figure: Callable[[NDArray[np.float64]], float]
+) -> float:
+    """Return half the width of the figure's 95 % interval, speakers drawn with all that is theirs."""
     rng = np.random.default_rng(0)
-    drawn = [float(figure(values[rng.integers(0, len(values), len(values))])) for _ in range(DRAWS)]  # type: ignore[arg-type]
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    theirs = [values[speakers == name] for name in np.unique(speakers)]
+    drawn = [
+        figure(np.concatenate([theirs[k] for k in rng.integers(0, len(theirs), len(theirs))])) for _ in range(DRAWS)
+    ]
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(high - low) / 2
-
-
-def _mean(values: object) -> float | None:
-    found = [value for value in values if np.isfinite(value)]  # type: ignore[attr-defined]
-    return float(np.mean(found)) if found else None
 
 
 if __name__ == "__main__":
