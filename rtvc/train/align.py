@@ -1,6 +1,7 @@
 """Which token each frame of a recording belongs to: Viterbi over what a trained encoder hears, along a known text.
 
-The encoder's code posteriors become token posteriors through P(token | code), counted in the set. A token lasts at
+The encoder's code posteriors become token posteriors through P(token | code), counted in the set: over the frames that
+are labelled, or, while none is, over the latents that the teacher gives the tokens of the set's texts. A token lasts at
 least MIN_FRAMES (25 ms, as in the TTS), the path passes every token once, in order. The mean log-posterior a frame
 along it tells whether text and sound belong together: below ACCEPT the utterance stays out of training.
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from rtvc.models.encoder import CODES, WAIT_MS, ContentEncoder
 
 from . import TrainingError
-from .codebook import token_given_code
+from .codebook import coded, token_given_code, token_near_code
 from .corpora import read_tsv
 from .dataset import FRAME_FRAMES, RATE_HZ, Floats, Item, SetWriter, TrainingSet
 from .mel import log_mel, normalise
@@ -32,6 +33,8 @@ MIN_FRAMES = 2
 FLOOR = -12.0  # of a log-posterior: no frame may forbid a token
 ACCEPT = -1.5
 POINT = "clear"
+SMOOTHING = 1e-3  # frames of every token that count as heard under every code
+TEXTS = 1000  # are enough to know what codes stand for
 _NEVER = -1e30
 
 
@@ -106,10 +109,12 @@ def align_set(
 
     Exact labels stay. Return how many were aligned, and how many were not, by reason. What is found is saved now and
     then, so an interrupted run goes on where it was.
+
+    Raises TrainingError if the set does not tell what codes stand for.
     """
     data = TrainingSet(folder)
-    listener = Listener(content, token_given_code(data, smoothing=1e-3))
     phones, teacher = Phones(), Teacher()
+    listener = Listener(content, tokens_of_codes(data, phones, teacher))
     counts: dict[str, int] = {}
     with SetWriter(folder) as writer:
         for place, item in enumerate(writer.items):
@@ -131,6 +136,25 @@ def align_set(
             if progress:
                 progress((place + 1) / len(writer.items), f"{counts.get('aligned', 0)} aligned")
     return counts
+
+
+def tokens_of_codes(data: TrainingSet, phones: Phones, teacher: Teacher) -> Floats:
+    """Return P(token | code), float32[CODES, tokens], from what the set holds.
+
+    Raises TrainingError if nothing is labelled and there is no text, or no codebook, to go by.
+    """
+    if coded(data):
+        return token_given_code(data, smoothing=SMOOTHING)
+    texts = [item.text for item in data.items if item.text][:TEXTS]
+    nothing = f"{data.folder}: nothing is aligned there yet"
+    if not texts:
+        raise TrainingError(f"{nothing} and nothing has a text; make a set anew with rtvc train data --transcribe")
+    if not (data.folder / "codebook.npy").is_file():
+        advice = "rtvc train data --codebook brings the encoder's; or add renditions or aligned speech"
+        raise TrainingError(f"{nothing} and there is no codebook; {advice}")
+    spoken = [phones.tokens(phones.of_text(text)) for text in texts]
+    latents = np.concatenate([teacher.latents(tokens) for tokens in spoken])
+    return token_near_code(np.array(data.codebook), latents, np.concatenate(spoken), SMOOTHING)
 
 
 def _aligned(x: Floats, item: Item, listener: Listener, phones: Phones) -> tuple[str, Item | None]:
@@ -158,16 +182,14 @@ class Alignment:
 
 def read_alignments(path: Path) -> dict[str, Alignment]:
     """Return the rows of an alignment file by utterance. Raises TrainingError if it is not one."""
-    rows = read_tsv(path, "utt", "score", "phones", "frames", "text")
-    try:
-        return {
-            row["utt"]: Alignment(
-                float(row["score"]), row["phones"], [int(f) for f in row["frames"].split()], row["text"]
-            )
-            for row in rows
-        }
-    except ValueError as error:
-        raise TrainingError(f"{path}: is not a file of alignments: {error}") from None
+    found = {}
+    for row in read_tsv(path, "utt", "score", "phones", "frames", "text"):
+        try:
+            frames = [int(f) for f in row["frames"].split()]
+        except ValueError as error:
+            raise TrainingError(f"{row.place}: frames are not whole numbers: {error}") from None
+        found[row["utt"]] = Alignment(row.number("score"), row["phones"], frames, row["text"])
+    return found
 
 
 def write_alignments(path: Path, items: list[Item], vocabulary: dict[str, int]) -> int:

@@ -16,7 +16,7 @@ from .loop import read_checkpoint, write_checkpoint
 
 
 def average(out: Path, files: Sequence[Path], shares: Sequence[float] | None = None) -> None:
-    """Write the average of checkpoints by their shares, else by equal ones; steps and means are the last one's.
+    """Write the average of checkpoints by their shares, else by equal ones; seed, steps and means are the last one's.
 
     Raises TrainingError if they are of different networks or the shares do not sum to 1.
     """
@@ -32,5 +32,6 @@ def average(out: Path, files: Sequence[Path], shares: Sequence[float] | None = N
         name: sum(share * model[name].double() for share, model in zip(shares, models, strict=True)).to(first.dtype)
         for name, first in models[0].items()
     }
-    history: dict[str, Any] = {name: found[-1][name] for name in ("step", "seconds", "means") if name in found[-1]}
+    last = found[-1]
+    history: dict[str, Any] = {name: last[name] for name in ("seed", "step", "seconds", "means") if name in last}
     write_checkpoint(out, {"model": mean, **history})

@@ -1,7 +1,8 @@
 """The card and the notice that lie beside shipped weights, made from what was measured and what the set says.
 
-Nothing is typed by hand twice: data and licences come from the set's manifest, figures from JSON files that the benches
-write, differences between PyTorch and ONNX from the export, the revision from git.
+Nothing is typed by hand twice: data with licences, training and differences between PyTorch and ONNX come from
+network.json, where the export wrote them, figures from JSON files that the benches write, the revision from git. What
+else a reader has to know of these weights stands in network.json as "notes", a list of sentences.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ MISUSE = (
     "It is not meant to deceive anyone about who speaks, nor to imitate a person who has not agreed. The built-in "
     "voices imitate none."
 )
+LIMITS = (
+    "It loses words, and more of them where an accent is strong, the microphone far or the speech quick: what it does "
+    "not understand it says wrongly, in a clear voice. Nothing that matters may hang on a word of it.",
+    "It was trained on English. Other languages come out with English sounds.",
+    "Laughter, singing, whispering and several speakers at once were not among its training; music may become babble.",
+    "What the decoder is told is no anonymisation: a probe tells speakers apart better than by chance.",
+)
 PARENTS = (
     (
         "Whisper tiny.en",
@@ -40,11 +48,9 @@ PARENTS = (
 )
 
 
-def card_text(
-    manifest: Mapping[str, Any], network: Mapping[str, Any], figures: Sequence[tuple[str, Any]], revision: str
-) -> str:
-    """Return the card in Markdown. figures: title and what a bench wrote, see `figures_table`."""
-    sources = manifest.get("sources", {})
+def card_text(network: Mapping[str, Any], figures: Sequence[tuple[str, Any]], revision: str) -> str:
+    """Return the card in Markdown. network: network.json; figures: title and what a bench wrote (`figures_table`)."""
+    sources = network.get("data", {})
     lines = [
         "# The weights of the neural voice",
         "",
@@ -55,6 +61,10 @@ def card_text(
         f"**Intended use.** {INTENDED_USE}",
         "",
         f"**Not for.** {MISUSE}",
+        "",
+        "## Limits",
+        "",
+        *(f"- {limit}" for limit in LIMITS),
         "",
         "## Data",
         "",
@@ -76,6 +86,7 @@ def card_text(
     lines += ["", "## Where the weights come from", "", "| | by | licence | used for |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(parent)} |" for parent in PARENTS]
     lines += ["", "## Recipe", "", *_recipe(network.get("training", {}))]
+    lines += [f"- {note}" for note in network.get("notes", [])]
     lines += ["", "## Files", "", "| file | MB | largest difference from PyTorch |", "|---|---|---|"]
     for name, about in sorted(network.get("exported", {}).items()):
         lines.append(f"| {name} | {about['mb']:.2f} | {about['difference']:.1e} |")
@@ -92,7 +103,8 @@ def _recipe(training: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, about in training.items():
         means = ", ".join(f"{key} {value:.3f}" for key, value in about.get("means", {}).items())
-        lines.append(f"- {name}: {about['steps']} steps, {about['hours']:.1f} h; at its end {means}")
+        seed = "not noted" if about.get("seed") is None else about["seed"]
+        lines.append(f"- {name}: seed {seed}, {about['steps']} steps, {about['hours']:.1f} h; at its end {means}")
     return lines or ["- not noted"]
 
 
@@ -112,12 +124,12 @@ def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def notice_text(manifest: Mapping[str, Any]) -> str:
+def notice_text(network: Mapping[str, Any]) -> str:
     """Return the notice that goes with the weights: whose work they stand on."""
     lines = ["The weights of rtvc's neural voice", "", "They were trained from, or on what was made by:", ""]
     lines += [f"- {name}, {by}, {licence}: {use}." for name, by, licence, use in PARENTS]
     lines += ["", "They were trained on recordings from:", ""]
-    lines += [f"- {name}: {about['licence']}" for name, about in sorted(manifest.get("sources", {}).items())]
+    lines += [f"- {name}: {about['licence']}" for name, about in sorted(network.get("data", {}).items())]
     return "\n".join([*lines, ""])
 
 
@@ -139,12 +151,11 @@ def read_figures(path: Path) -> Any:
         raise TrainingError(f"{path}: cannot be read: {error}") from error
 
 
-def write_card(weights: Path, set_folder: Path, figures: Sequence[Path] = ()) -> list[Path]:
+def write_card(weights: Path, figures: Sequence[Path] = ()) -> list[Path]:
     """Write CARD.md and NOTICE into the folder of the weights; return both paths."""
     network = read_figures(weights / "network.json")
-    manifest = read_figures(set_folder / "manifest.json")
     named = [(path.stem.replace("_", " ").capitalize(), read_figures(path)) for path in figures]
     written = [weights / "CARD.md", weights / "NOTICE"]
-    written[0].write_text(card_text(manifest, network, named, git_revision(weights)), "utf-8")
-    written[1].write_text(notice_text(manifest), "utf-8")
+    written[0].write_text(card_text(network, named, git_revision(weights)), "utf-8")
+    written[1].write_text(notice_text(network), "utf-8")
     return written

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from rtvc.models.encoder import CODES
 
-from .dataset import LATENT, Floats, Item, TrainingSet, write_array
+from . import TrainingError
+from .dataset import LATENT, Floats, Ints, Item, TrainingSet, write_array
 
 NEAREST = 8
 SHARPNESS = 0.5
@@ -64,24 +65,61 @@ def soft_targets(points: Tensor, centres: Tensor, tau: float) -> tuple[NDArray[n
     return torch.cat(indices).numpy().astype(np.int16), torch.cat(shares).numpy().astype(np.float32)
 
 
+def read_codebook(path: Path, codes: int = CODES) -> Floats:
+    """Return the codes of an .npy file, float32[codes, LATENT]. Raises TrainingError if it does not hold them."""
+    advice = "rtvc train shipped writes the one of the program's weights"
+    try:
+        with path.open("rb") as file:
+            found = np.lib.format.read_array(file, allow_pickle=False)
+    except FileNotFoundError:
+        raise TrainingError(f"{path}: no such file; {advice}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise TrainingError(f"{path}: is no .npy file of numbers ({error}); {advice}") from None
+    if found.dtype.kind != "f" or found.shape != (codes, LATENT):
+        held = f"{found.dtype}{list(found.shape)}"
+        raise TrainingError(f"{path}: holds {held}, a codebook is float32[{codes}, {LATENT}]; {advice}")
+    with np.errstate(over="ignore"):
+        codebook: Floats = found.astype(np.float32)
+    bad = int((~np.isfinite(codebook)).sum())
+    if bad:
+        raise TrainingError(f"{path}: {bad} of its {codebook.size} numbers are not finite; {advice}")
+    return codebook
+
+
+def keep_codebook(folder: Path, codebook: Path, codes: int = CODES) -> None:
+    """Put the codes of an .npy file into the set, which may be empty as yet.
+
+    Raises TrainingError if the file does not hold codes, or the set has others.
+    """
+    given, path = read_codebook(codebook, codes), folder / "codebook.npy"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_array(path, given)
+    elif not np.array_equal(np.load(path), given):
+        raise TrainingError(
+            f"{codebook}: the set has another codebook already, {path}; leave --codebook out, or make another set"
+        )
+
+
 def make_codes(
     folder: Path, seed: int = 0, codebook: Path | None = None, codes: int = CODES, progress: Progress | None = None
 ) -> str:
     """Give every row of the set its codes; make the codebook if there is none. Return what was done, for the user.
 
-    codebook: take this .npy file's codes and not the set's own.
+    codebook: take this .npy file's codes; they stay in the set even while nothing is aligned. Raises TrainingError as
+    `keep_codebook` does.
     """
+    said = "codebook kept"
+    if codebook is not None:
+        keep_codebook(folder, codebook, codes)
+        said = f"codebook of {codebook}"
     data = TrainingSet(folder)
     items = [item for item in data.items if item.aligned]
     if not items:
-        return "no utterance is aligned yet, so there are no codes"
+        return "no utterance is aligned yet, so none has codes; rtvc train align comes next"
     points = torch.from_numpy(np.array(data.latents))
     weights = frame_weights(items, len(points))
-    said = "codebook kept"
-    if codebook is not None:
-        write_array(folder / "codebook.npy", np.load(codebook).astype(np.float32))
-        said = f"codebook of {codebook}"
-    elif not (folder / "codebook.npy").is_file():
+    if not (folder / "codebook.npy").is_file():
         used = frame_weights([item for item in items if _counts(item)], len(points))
         chosen = used > 0
         centres, explained = k_means(points[chosen], used[chosen], codes, seed, progress=progress)
@@ -103,13 +141,44 @@ def frame_weights(items: list[Item], rows: int) -> Tensor:
     return torch.from_numpy(weights)
 
 
+def coded(data: TrainingSet) -> list[Item]:
+    """Return the aligned utterances to learn from that have codes; what was interrupted has left some without."""
+    rows = len(data.code_idx) if (data.folder / "code_idx.npy").is_file() else 0
+    return [item for item in data.train if item.row + len(item.tokens) <= rows]
+
+
 def token_given_code(data: TrainingSet, codes: int = CODES, smoothing: float = 0.0) -> Floats:
-    """Return P(token | code), float32[codes, tokens], counted over the frames of the training part."""
+    """Return P(token | code), float32[codes, tokens], counted over the frames of the training part.
+
+    Raises TrainingError if nothing there has codes.
+    """
+    items = coded(data)
+    if not items:
+        raise TrainingError(f"{data.folder}: no utterance to learn from has codes; rtvc train align has to come first")
     token_of_row = data.token_of_row()
     counts = np.full((codes, int(token_of_row.max()) + 1), smoothing)
-    for item in data.train:
+    for item in items:
         rows = np.arange(item.row, item.row + len(item.tokens))
         np.add.at(counts, (data.code_idx[rows, 0].astype(np.int64), token_of_row[rows]), np.asarray(item.frames, float))
+    return _shares(counts)
+
+
+def token_near_code(codebook: Floats, latents: Floats, tokens: Ints, smoothing: float = 0.0) -> Floats:
+    """Return P(token | code), float32[codes, tokens], where no sound is aligned: counted over the tokens of texts.
+
+    codebook: float32[codes, LATENT]; latents: the teacher's, float32[n, LATENT], of tokens, int64[n], n > 0. A code
+    that is nearest to none of them stands for the token nearest to it.
+    """
+    centres, points = torch.tensor(codebook), torch.tensor(latents)
+    nearest = _closest(points, centres)[1].numpy()
+    alone = np.setdiff1d(np.arange(len(codebook)), nearest)
+    counts = np.full((len(codebook), int(tokens.max()) + 1), smoothing)
+    np.add.at(counts, (nearest, tokens), 1.0)
+    np.add.at(counts, (alone, tokens[_closest(centres[alone], points)[1].numpy()]), 1.0)
+    return _shares(counts)
+
+
+def _shares(counts: NDArray[np.float64]) -> Floats:
     return (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
 
 

@@ -2,7 +2,9 @@
 
 Steps in the order that they are used: shipped (to go on from the program's weights), data, synth, align, encoder,
 generator, joint, average, speaker, export, card.
-Each can be interrupted and started again with the same command; it goes on where it was.
+Those that take long (data, synth, align and the trainings) can be interrupted and started again with the same command;
+they go on where they were. The others take seconds; average, export and card write their files anew, shipped writes
+over none and wants a new folder.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 STEPS = {
     "shipped": Step(
-        "write the weights that come with the program as checkpoints, to train them further",
+        "write the weights that come with the program as checkpoints into a new folder, to train them further",
         "  rtvc train shipped start",
         weights.shipped_arguments,
         weights.shipped,
@@ -131,7 +133,7 @@ STEPS = {
     ),
     "card": Step(
         "write CARD.md and NOTICE beside exported weights",
-        "  rtvc train card models/weights --set set --figures out/bench/quality.json",
+        "  rtvc train card models/weights --figures out/bench/quality.json",
         weights.card_arguments,
         weights.card,
     ),

@@ -17,6 +17,9 @@ was made from).
 from __future__ import annotations
 
 import csv
+import io
+import math
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +76,41 @@ class Utterance:
     labels: Labels | None = field(default=None, compare=False)
 
 
+@dataclass(frozen=True)
+class Row:
+    """One line of a tab-separated file. Its methods raise TrainingError where a cell is not what is asked for."""
+
+    place: str
+    """File and line."""
+    cells: dict[str, str | None]
+
+    def __getitem__(self, column: str) -> str:
+        cell = self.cells.get(column)
+        if cell is None:
+            raise TrainingError(f"{self.place}: has no {column}")
+        return cell
+
+    def count(self, column: str) -> int:
+        """Return a whole number from 0 on."""
+        try:
+            value = int(self[column])
+        except ValueError:
+            value = -1
+        if value < 0:
+            raise TrainingError(f"{self.place}: {column} is {self[column]!r}, not a whole number from 0 on")
+        return value
+
+    def number(self, column: str) -> float:
+        """Return a finite number."""
+        try:
+            value = float(self[column])
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise TrainingError(f"{self.place}: {column} is {self[column]!r}, not a number")
+        return value
+
+
 class SoundFiles:
     """Decodes clips; keeps the file it read last, because packs hold many clips in a row."""
 
@@ -127,23 +165,33 @@ def read_corpus(folder: Path, layout: str | None = None) -> Iterator[Utterance]:
     return LAYOUTS[layout or find_layout(folder)](folder)
 
 
-def read_tsv(path: Path, *columns: str) -> list[dict[str, str]]:
+def read_tsv(path: Path, *columns: str) -> list[Row]:
     """Return the rows of a tab-separated file without quotes. Raises TrainingError if a column is missing."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path}: cannot be read: {error}") from error
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = [Row(f"{path}, line {reader.line_num}", cells) for cells in reader]
     missing = [name for name in columns if name not in (reader.fieldnames or ())]
     if missing:
         raise TrainingError(f"{path}: has no column {', '.join(missing)}")
     return rows
 
 
+def _text(path: Path) -> str:
+    """Return what a text file holds. Raises TrainingError, with the line, if that is not UTF-8."""
+    try:
+        held = path.read_bytes()
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        return held.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = held[: error.start].count(b"\n") + 1
+        what = f"the byte 0x{held[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        raise TrainingError(f"{path}, line {line}: {what}") from None
+
+
 def _librispeech(folder: Path) -> Iterator[Utterance]:
     for index in sorted(folder.rglob("*.trans.txt")):
-        for line in index.read_text("utf-8").splitlines():
+        for line in _text(index).splitlines():
             name, _, text = line.partition(" ")
             path = _sound_of(index.parent / name)
             text = text.capitalize() if text.isupper() else text  # capitals would be spelled letter by letter
@@ -151,33 +199,41 @@ def _librispeech(folder: Path) -> Iterator[Utterance]:
 
 
 def _ljspeech(folder: Path) -> Iterator[Utterance]:
-    for line in (folder / "metadata.csv").read_text("utf-8").splitlines():
+    index = folder / "metadata.csv"
+    for number, line in enumerate(_text(index).splitlines(), start=1):
         name, *texts = line.split("|")
         if not texts:
-            raise TrainingError(f"{folder / 'metadata.csv'}: this line has no | in it: {line[:60]!r}")
-        yield Utterance(folder.name, name, folder.name, Clip(_sound_of(folder / "wavs" / name)), texts[-1])
+            raise TrainingError(f"{index}, line {number}: has no | in it: {line[:60]!r}")
+        text = next((text for text in reversed(texts) if text.strip()), "")
+        yield Utterance(folder.name, name, folder.name, Clip(_sound_of(folder / "wavs" / name)), text)
 
 
 def _pack(folder: Path) -> Iterator[Utterance]:
     for row in read_tsv(folder / "index.tsv", "file", "utt", "start_sample", "n_samples"):
-        clip = Clip(folder / row["file"], int(row["start_sample"]), int(row["n_samples"]))
-        speaker = row.get("speaker") or row["file"]
-        yield Utterance(folder.name, row["utt"], speaker, clip, row.get("text") or "")
+        clip = Clip(folder / row["file"], row.count("start_sample"), row.count("n_samples"))
+        speaker = row.cells.get("speaker") or row["file"]
+        yield Utterance(folder.name, row["utt"], speaker, clip, row.cells.get("text") or "")
 
 
 def _pairs(folder: Path) -> Iterator[Utterance]:
     for shard in sorted(path.parent for path in folder.glob("*/labels.npz")):
-        labels = np.load(shard / "labels.npz")
+        try:
+            labels = np.load(shard / "labels.npz")
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise TrainingError(f"{shard / 'labels.npz'}: cannot be read: {error}") from None
         rows = read_tsv(shard / "index.tsv", "k", "start_sample", "n_samples", "text", "timbre0", "f0_scale0")
-        count = sum(name.startswith("timbre") for name in rows[0]) if rows else 0
+        count = sum(name.startswith("timbre") for name in rows[0].cells if name) if rows else 0
         for q in range(count):
             path = _sound_of(shard / f"r{q}")
             for row in rows:
                 yield _rendition(folder.name, shard.name, path, row, q, labels)
 
 
-def _rendition(source: str, shard: str, path: Path, row: dict[str, str], q: int, labels: Any) -> Utterance:
+def _rendition(source: str, shard: str, path: Path, row: Row, q: int, labels: Any) -> Utterance:
     k = row["k"]
+    lacking = [name for name in (f"tok{k}", f"dur{k}", f"f0_{k}", f"en{q}_{k}") if name not in labels]
+    if lacking:
+        raise TrainingError(f"{row.place}: labels.npz has no {', '.join(lacking)}")
     tokens, durations = labels[f"tok{k}"], labels[f"dur{k}"]
     if len(tokens) != len(durations):  # stored without its pads
         tokens = np.concatenate([[0], tokens, [0]])
@@ -186,10 +242,10 @@ def _rendition(source: str, shard: str, path: Path, row: dict[str, str], q: int,
         frames=[2 * int(d) for d in durations],  # 25 ms units
         f0_hz=labels[f"f0_{k}"].astype(np.float32),
         energy=labels[f"en{q}_{k}"].astype(np.float32),
-        f0_scale=float(row[f"f0_scale{q}"]),
+        f0_scale=row.number(f"f0_scale{q}"),
         timbre=row[f"timbre{q}"],
     )
-    clip = Clip(path, int(row["start_sample"]), int(row["n_samples"]), 24000)
+    clip = Clip(path, row.count("start_sample"), row.count("n_samples"), 24000)
     return Utterance(source, f"{shard}/{k}/{q}", known.timbre, clip, row["text"], known)
 
 
@@ -198,7 +254,7 @@ def _folder(folder: Path) -> Iterator[Utterance]:
         if path.suffix.lower() not in READ_SUFFIXES or not path.is_file():
             continue
         note = path.with_suffix(".txt")
-        text = " ".join(note.read_text("utf-8").split()) if note.is_file() else ""
+        text = " ".join(_text(note).split()) if note.is_file() else ""
         name = path.relative_to(folder).with_suffix("").as_posix()
         yield Utterance(folder.name, name, path.parent.name, Clip(path), text)
 

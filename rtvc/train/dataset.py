@@ -10,7 +10,7 @@
 | f0.npy, energy.npy | float32, one for each decoder frame (12.5 ms) of synthetic renditions |
 | timbres.npy | float32[renditions, 128], as the TTS has them |
 | items.json | the utterances, see `Item` |
-| manifest.json | for each source: licence, items, hours, and what was left out and why |
+| manifest.json | for each source: licence, items, hours, and what was left out and why; the folders they came from |
 
 `SetWriter` appends and can be stopped anywhere: what items.json does not name is cut off when the set is opened again.
 """
@@ -316,6 +316,27 @@ class SetWriter:
     def add_timbre(self, vector: Floats) -> int:
         """Add a timbre; return its row."""
         return self._files["timbres.npy"].append(vector)
+
+    def claim(self, source: str, folder: Path, licence: str) -> None:
+        """Write down from which folder a source comes, before anything of it is added.
+
+        Raises TrainingError if the set has one of that name from another folder or under another licence.
+        """
+        folders = self.manifest.setdefault("folders", {})
+        known = self.manifest["sources"].get(source)
+        if folders.get(source, str(folder)) != str(folder):
+            raise TrainingError(
+                f"{self.folder}: its source {source!r} came from {folders[source]}, not from {folder}; rename this "
+                f"folder, or, if it is that one, moved, change folders in {self.folder / 'manifest.json'}"
+            )
+        if known and known["licence"] != licence:
+            raise TrainingError(
+                f"{self.folder}: its source {source!r} came under the licence {known['licence']!r}, not {licence!r}; "
+                "give that one, or rename the folder if it is another corpus"
+            )
+        folders[source] = str(folder)
+        if not known:
+            self.note(source, licence, {})
 
     def note(self, source: str, licence: str, skipped: dict[str, int]) -> None:
         """Write down under which licence a source came and what of it was left out."""

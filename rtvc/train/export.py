@@ -8,6 +8,7 @@ are returned, and go into the card.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from rtvc.models.speaker import BANDS, PIECE_ROWS, SpeakerEncoder
 from rtvc.models.streaming import MEMORY, PAST, EncoderStep, GeneratorStep, PointStep
 
 OPSET = 17
+PRECISIONS = ("fp32", "int8")
 BLOCK = 64
 SPEAKER_FILE = "speaker.onnx"
 
@@ -83,8 +85,9 @@ def export(
     generator: Generator,
     codebook: NDArray[np.float32],
     card: dict[str, Any],
+    precisions: Sequence[str] = PRECISIONS,
 ) -> dict[str, float]:
-    """Write all graphs in both precisions and network.json (with card's entries) into folder.
+    """Write all graphs in these precisions and network.json (with card's entries) into folder.
 
     What a timbre does to the decoder's norms goes into FILM_FILE: float16[TIMBRE + 1, FILMS], see `film_matrix`.
     Return the largest difference between onnxruntime and PyTorch of each file, on random input.
@@ -92,16 +95,18 @@ def export(
     if codebook.shape[1] != CONTENT:
         raise ValueError(f"the codebook has {codebook.shape[1]} columns, the decoder takes {CONTENT}")
     folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, dict[str, str]] = {"fp32": {}, "int8": {}}
+    files: dict[str, dict[str, str]] = {precision: {} for precision in precisions}
     differences = {}
     for name, graph in graphs(content.eval(), generator.eval(), codebook).items():
-        for precision, names in files.items():
-            names[name] = f"{name}.{precision}.onnx"
-        exact, small = folder / files["fp32"][name], folder / files["int8"][name]
-        _write(graph, exact)
-        _quantise(exact, small)
-        for path in (exact, small):
-            differences[path.name] = difference(graph, path)
+        paths = {precision: folder / f"{name}.{precision}.onnx" for precision in PRECISIONS}
+        _write(graph, paths["fp32"])
+        _quantise(paths["fp32"], paths["int8"])
+        for precision, path in paths.items():
+            if precision in files:
+                files[precision][name] = path.name
+                differences[path.name] = difference(graph, path)
+            else:
+                path.unlink()
     np.save(folder / FILM_FILE, film_matrix(generator).astype(np.float16))
     about = {
         "format": FORMAT,

@@ -118,7 +118,7 @@ class Loop:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.model, self.optimiser, self.schedule = folder, model, optimiser, schedule
         self._beside = dict(beside or {})
-        self.rng = np.random.default_rng(seed)
+        self.rng, self._seed = np.random.default_rng(seed), seed
         self.step = 0
         self._rates = [float(group["lr"]) for group in optimiser.param_groups]
         self._means: dict[str, float] = {}
@@ -188,8 +188,8 @@ class Loop:
         write_checkpoint(self.checkpoint, state)
 
     def history(self) -> dict[str, Any]:
-        """Return how long the run has lasted and how well it does, as checkpoints tell it."""
-        return {"step": self.step, "seconds": self._seconds, "means": self._means}
+        """Return its seed, how long the run has lasted and how well it does, as checkpoints tell it."""
+        return {"seed": self._seed, "step": self.step, "seconds": self._seconds, "means": self._means}
 
     def _resume(self, seed: int) -> None:
         state = read_checkpoint(self.checkpoint)

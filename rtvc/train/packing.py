@@ -38,7 +38,8 @@ class Packing:
     licence: str
     layout: str | None = None
     hold_out: int = 0
-    """Speakers (of renditions: sentences, in all timbres) that are kept out of training, the last by name."""
+    """Speakers (of renditions: sentences, in all timbres) that are kept out of training: those that are already, then
+    the last by name of whom nothing is in the set."""
     alignments: Mapping[str, Alignment] = field(default_factory=dict)
     timbres: Timbres | None = None
     """Voices of the TTS, for the timbre of synthetic renditions."""
@@ -85,12 +86,29 @@ class Packer:
         self._files = SoundFiles()
 
     def pack(self, folder: Path, progress: Callable[[float, str], None] | None = None) -> dict[str, int]:
-        """Add what is not in the set yet; return how many were left out, by reason."""
+        """Add what is not in the set yet; return how many were left out, by reason.
+
+        Raises TrainingError if folder cannot be read as a corpus, or is not where the source of its name came from.
+        """
         utterances = list(read_corpus(folder, self._packing.layout or find_layout(folder)))[: self._packing.limit]
-        kept_together = sorted({_kept_together(utterance) for utterance in utterances})
-        held_out = set(kept_together[max(0, len(kept_together) - self._packing.hold_out) :])
-        there = self._writer.holds()
+        sources = {utterance.source for utterance in utterances}
+        for source in sources:
+            self._writer.claim(source, folder.resolve(), self._packing.licence)
         skipped: dict[str, int] = {}
+        try:
+            self._pack(utterances, skipped, progress)
+        finally:
+            for source in sources:
+                self._writer.note(source, self._packing.licence, skipped)
+        self._writer.save()
+        return skipped
+
+    def _pack(
+        self, utterances: list[Utterance], skipped: dict[str, int], progress: Callable[[float, str], None] | None
+    ) -> None:
+        """Add what is not in the set yet; count in skipped what was left out, by reason."""
+        held_out = self._held_out(utterances)
+        there = self._writer.holds()
         for count, utterance in enumerate(utterances):
             if (utterance.source, utterance.name) in there:
                 continue
@@ -102,11 +120,19 @@ class Packer:
             if (count + 1) % SAVE_EVERY == 0:
                 self._writer.save()
             if progress:
-                progress((count + 1) / len(utterances), f"{folder.name} {count + 1}/{len(utterances)}")
-        for source in {utterance.source for utterance in utterances}:
-            self._writer.note(source, self._packing.licence, skipped)
-        self._writer.save()
-        return skipped
+                progress((count + 1) / len(utterances), f"{utterance.source} {count + 1}/{len(utterances)}")
+
+    def _held_out(self, utterances: list[Utterance]) -> set[str]:
+        """Return what is kept out of training. Of whom anything is in the set, all else goes to the same side."""
+        sources = {utterance.source for utterance in utterances}
+        held_out: set[str] = set()
+        learnt: set[str] = set()
+        for item in self._writer.items:
+            if item.source in sources:
+                (held_out if item.dev else learnt).add(_together(item.exact, item.utt, item.speaker))
+        new = sorted({_kept_together(utterance) for utterance in utterances} - held_out - learnt)
+        wanted = max(0, self._packing.hold_out - len(held_out))
+        return held_out | set(new[max(0, len(new) - wanted) :])
 
     def _item(self, utterance: Utterance, dev: bool) -> Item:
         if utterance.labels:
@@ -172,5 +198,9 @@ class Packer:
 
 
 def _kept_together(utterance: Utterance) -> str:
+    return _together(utterance.labels is not None, utterance.name, utterance.speaker)
+
+
+def _together(exact: bool, name: str, speaker: str) -> str:
     """Return what must not be split between training and evaluation: a speaker, or a sentence in all its timbres."""
-    return utterance.name.rsplit("/", 1)[0] if utterance.labels else utterance.speaker
+    return name.rsplit("/", 1)[0] if exact else speaker

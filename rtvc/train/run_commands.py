@@ -36,11 +36,14 @@ def _compute(args: argparse.Namespace) -> None:
     torch.set_default_device(args.device)
 
 
-def _run_arguments(parser: argparse.ArgumentParser) -> None:
+def _run_arguments(parser: argparse.ArgumentParser, steps: str, batch: str) -> None:
+    """Add what every run is told. steps, batch: what its plan says, for the help, which loads no plan."""
     parser.add_argument("set", type=Path, metavar="SET", help="folder of the training set")
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder of checkpoint, log and curves")
-    parser.add_argument("--steps", type=int, metavar="N", help="of the whole run; the learning rate ends with it")
-    parser.add_argument("--batch", type=int, metavar="N", help="sequences a step")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help=f"of the whole run; the learning rate ends with it ({steps})"
+    )
+    parser.add_argument("--batch", type=int, metavar="N", help=f"sequences a step ({batch})")
     _computing(parser)
 
 
@@ -56,7 +59,7 @@ def _precision_argument(parser: argparse.ArgumentParser) -> None:
 
 def encoder_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `rtvc train encoder` to parser."""
-    _run_arguments(parser)
+    _run_arguments(parser, "7000", "6")
     _precision_argument(parser)
     parser.add_argument("--init", type=Path, metavar="FILE", help="Whisper tiny's model.bin, or a checkpoint (.pt)")
     parser.add_argument("--noise", type=Path, metavar="FOLDER", help="sounds to put under the speech")
@@ -87,7 +90,7 @@ def generator_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("distil", "voices"),
         help="distil: one voice, from the teacher; voices: all of them, on sound, against discriminators",
     )
-    _run_arguments(parser)
+    _run_arguments(parser, "distil 1500, voices 5000", "8")
     _precision_argument(parser)
     parser.add_argument(
         "--init",
@@ -126,7 +129,7 @@ def generator(args: argparse.Namespace) -> int:
 
 def joint_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `rtvc train joint` to parser."""
-    _run_arguments(parser)
+    _run_arguments(parser, "5000", "40")
     _precision_argument(parser)
     parser.add_argument("--encoder", type=Path, required=True, metavar="FILE", help="checkpoint of the encoder")
     parser.add_argument("--generator", type=Path, required=True, metavar="FILE", help="checkpoint of the decoder")
@@ -167,7 +170,7 @@ def _trained(folder: Path, means: dict[str, float]) -> int:
 
 def speaker_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `rtvc train speaker` to parser."""
-    _run_arguments(parser)
+    _run_arguments(parser, "3000", "128")
     parser.add_argument(
         "--init", type=Path, required=True, metavar="FILE", help="Resemblyzer's pretrained.pt, or a checkpoint of ours"
     )

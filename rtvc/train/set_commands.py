@@ -47,7 +47,10 @@ def data_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--language", default="en", metavar="CODE", help="with --transcribe (en)")
     parser.add_argument(
-        "--codebook", type=Path, metavar="FILE", help=".npy of codes to use; needed with trained weights"
+        "--codebook",
+        type=Path,
+        metavar="FILE",
+        help=".npy of codes that SET keeps; those of trained weights to go on from",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="read only the first N utterances")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the codebook (0)")
@@ -56,7 +59,7 @@ def data_arguments(parser: argparse.ArgumentParser) -> None:
 def data(args: argparse.Namespace) -> int:
     """Do `rtvc train data`; return the exit code. Raises TrainingError."""
     from .align import read_alignments
-    from .codebook import make_codes
+    from .codebook import keep_codebook, make_codes
     from .dataset import SetWriter
     from .packing import Packer, Packing
     from .timbres import Timbres
@@ -71,11 +74,14 @@ def data(args: argparse.Namespace) -> int:
         transcribe=transcriber(args.whisper, args.language) if args.transcribe else None,
         limit=args.limit,
     )
+    if args.codebook:
+        keep_codebook(args.set, args.codebook)
     with _progress() as progress:
         with SetWriter(args.set) as writer:
             skipped = Packer(writer, packing).pack(args.corpus.resolve(), progress)
             hours = sum(item.n for item in writer.items) / 16000 / 3600
-            print(f"{args.set}: {len(writer.items)} utterances, {hours:.2f} h")
+            held_out = sum(item.dev for item in writer.items)
+            print(f"{args.set}: {len(writer.items)} utterances, {hours:.2f} h, {held_out} of them held out")
         _told(skipped)
         print(make_codes(args.set, args.seed, args.codebook, progress=progress))
     return 0

@@ -69,6 +69,9 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--speaker", type=Path, required=True, metavar="FILE", help="checkpoint of the speaker encoder")
     parser.add_argument("--set", type=Path, required=True, metavar="SET", help="that they were trained on")
     parser.add_argument("--kokoro-voices", type=Path, required=True, metavar="FOLDER", help="for the voices' timbres")
+    parser.add_argument(
+        "--precision", choices=("fp32", "int8"), help="write the networks of the voice in this one only (both)"
+    )
     parser.add_argument("--voices", default=VOICES, metavar="LIST", help="OURS=THEIRS,...: voices to ship (the eight)")
 
 
@@ -81,7 +84,7 @@ def export(args: argparse.Namespace) -> int:
     from rtvc.models.speaker import SpeakerEncoder
 
     from .dataset import TrainingSet, write_json
-    from .export import SPEAKER_FILE, export, export_speaker
+    from .export import PRECISIONS, SPEAKER_FILE, export, export_speaker
     from .loop import load_weights
     from .timbres import Timbres, shipped_voices
 
@@ -91,9 +94,11 @@ def export(args: argparse.Namespace) -> int:
     load_weights(speaker, args.speaker)
     pairs = [entry.partition("=") for entry in args.voices.split(",") if entry]
     voices = shipped_voices(data, Timbres(args.kokoro_voices), {ours: theirs or ours for ours, _, theirs in pairs})
-    training = {"encoder": _history(args.encoder), "decoder": _history(args.generator)}
-    card = {"voices": voices, "training": training}
-    differences = export(args.out, content, generator, np.array(data.codebook), card)
+    checkpoints = {"encoder": args.encoder, "decoder": args.generator, "speaker": args.speaker}
+    training = {name: _history(checkpoint) for name, checkpoint in checkpoints.items()}
+    card = {"voices": voices, "training": training, "data": data.manifest()["sources"]}
+    precisions = [args.precision] if args.precision else PRECISIONS
+    differences = export(args.out, content, generator, np.array(data.codebook), card, precisions)
     differences[SPEAKER_FILE] = export_speaker(args.out, speaker)
     path = args.out / "network.json"
     about = json.loads(path.read_text("utf-8"))
@@ -110,13 +115,12 @@ def _history(checkpoint: Path) -> dict[str, Any]:
 
     state = read_checkpoint(checkpoint)
     hours, means = float(state.get("seconds", 0.0)) / 3600, state.get("means", {})
-    return {"steps": int(state.get("step", 0)), "hours": round(hours, 2), "means": means}
+    return {"seed": state.get("seed"), "steps": int(state.get("step", 0)), "hours": round(hours, 2), "means": means}
 
 
 def card_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `rtvc train card` to parser."""
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help="folder that rtvc train export wrote")
-    parser.add_argument("--set", type=Path, required=True, metavar="SET", help="that they were trained on")
     parser.add_argument(
         "--figures", type=Path, action="append", default=[], metavar="FILE", help="JSON that a bench wrote"
     )
@@ -126,5 +130,5 @@ def card(args: argparse.Namespace) -> int:
     """Do `rtvc train card`; return the exit code. Raises TrainingError."""
     from .card import write_card
 
-    print("\n".join(str(path) for path in write_card(args.weights, args.set, args.figures)))
+    print("\n".join(str(path) for path in write_card(args.weights, args.figures)))
     return 0

@@ -50,12 +50,16 @@ def speaker(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(judge._dvec, np.float32).ravel()
 
 
-@pytest.mark.parametrize(("source", "voice"), [("male", "heart"), ("male", "sarah")])
-def test_the_words_are_kept_and_the_speaker_is_another(tmp_path: Path, source: str, voice: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "voice", "point"),
+    [("male", "heart", "clear"), ("male", "sarah", "fast"), ("female", "fenrir", "clear"), ("female", "puck", "fast")],
+)
+def test_the_words_are_kept_and_the_speaker_is_another(tmp_path: Path, source: str, voice: str, point: str) -> None:
     tables = tomllib.loads((SAMPLES / "samples.toml").read_text("utf-8")).values()
     texts = {table["file"]: table["text"] for table in tables if isinstance(table, dict)}
     target = tmp_path / "out.wav"
-    convert_file(SAMPLES / f"{source}.flac", target, to_vector({"voice.name": "neural", "voice.timbre": voice}))
+    values = to_vector({"voice.name": "neural", "voice.timbre": voice})
+    convert_file(SAMPLES / f"{source}.flac", target, values, point=point)
     edits, words = word_errors(texts[f"{source}.flac"], heard(at_16k(target)))
     assert edits / words <= WORDS_LOST_MAX
     after = speaker(at_16k(target))

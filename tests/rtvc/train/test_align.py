@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rtvc.models.encoder import CODES, ContentEncoder, EncoderShape
 from rtvc.train import TrainingError
-from rtvc.train.align import FLOOR, align, read_alignments, write_alignments
-from rtvc.train.dataset import Item
+from rtvc.train import align as align_module
+from rtvc.train.align import FLOOR, Listener, align, align_set, read_alignments, tokens_of_codes, write_alignments
+from rtvc.train.codebook import make_codes
+from rtvc.train.dataset import FRAME_FRAMES, Item, SetWriter, TrainingSet
+from tests.rtvc.train.toy import TOKENS, toy_latents, toy_set
 
 
 def posteriors(path: list[int], symbols: int, noise: float = 0.0) -> NDArray[np.float32]:
@@ -61,6 +65,71 @@ def test_alignments_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert write_alignments(path, [item, exact], {"a": 1, "b": 2}) == 1
     (found,) = read_alignments(path).values()
     assert (found.score, found.phones, found.frames, found.text) == (-0.5, "ba", [3, 4, 5, 6], 'Say "hi".')
-    path.write_text("utt\tscore\tphones\tframes\ttext\nu\tgood\tx\t1 2\ty\n")
-    with pytest.raises(TrainingError, match=r"a\.tsv"):
-        read_alignments(path)
+    for row, what in (
+        ("u\tgood\tx\t1 2\ty", "score is 'good'"),
+        ("u\t-1\tx\t1 b\ty", "'b'"),
+        ("u\t-1\tx\t1 2", "has no text"),
+    ):
+        path.write_text(f"utt\tscore\tphones\tframes\ttext\n{row}\n")
+        with pytest.raises(TrainingError, match=rf"a\.tsv, line 2: .*{what}"):
+            read_alignments(path)
+
+
+class Digits:
+    """Phones that are digits."""
+
+    def of_text(self, text: str) -> str:
+        return text
+
+    def tokens(self, phones: str) -> list[int]:
+        return [0, *map(int, phones), 0]
+
+
+class FakeTeacher:
+    """A teacher with a latent for each token."""
+
+    def latents(self, tokens: list[int]) -> NDArray[np.float32]:
+        return toy_latents()[tokens]
+
+
+def recordings(folder: Path, texts: list[str]) -> TrainingSet:
+    with SetWriter(folder) as writer:
+        for k, text in enumerate(texts):
+            start, n = writer.add_sound(0.1 * np.ones(60 * FRAME_FRAMES, np.float32))
+            writer.items.append(Item("s", "a", str(k), text, start, n))
+    return TrainingSet(folder)
+
+
+def test_what_codes_stand_for_comes_from_labels_or_else_from_texts_and_a_codebook(tmp_path: Path) -> None:
+    toy = toy_set(tmp_path / "toy", seconds=6.0)
+    folder = tmp_path / "set"
+    known = Digits(), FakeTeacher()
+    with pytest.raises(TrainingError, match="nothing has a text; make a set anew"):
+        tokens_of_codes(recordings(tmp_path / "mute", [""]), *known)  # type: ignore[arg-type]
+    data = recordings(folder, ["12345678", "", "8"])
+    with pytest.raises(TrainingError, match="no codebook; rtvc train data --codebook"):
+        tokens_of_codes(data, *known)  # type: ignore[arg-type]
+    make_codes(folder, codebook=tmp_path / "toy" / "codebook.npy")
+    chances = tokens_of_codes(data, *known)  # type: ignore[arg-type]
+    labelled = tokens_of_codes(toy, *known)  # type: ignore[arg-type]
+    assert chances.shape == labelled.shape == (CODES, TOKENS + 1)
+    assert np.array_equal(chances[: TOKENS + 1].argmax(1), labelled[: TOKENS + 1].argmax(1))
+
+
+def test_a_set_of_recordings_alone_is_aligned_by_an_encoder_with_its_codebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy_set(tmp_path / "toy", seconds=4.0)
+    folder = tmp_path / "set"
+    recordings(folder, ["123", "77"])
+    make_codes(folder, codebook=tmp_path / "toy" / "codebook.npy")
+    monkeypatch.setattr(align_module, "Phones", Digits)
+    monkeypatch.setattr(align_module, "Teacher", FakeTeacher)
+    monkeypatch.setattr(
+        Listener, "log_posteriors", lambda *_: posteriors([0] * 5 + [1] * 15 + [2] * 15 + [3] * 15 + [0] * 5, 9)
+    )
+    counts = align_set(folder, ContentEncoder(EncoderShape(width=64, layers=1, heads=2, head_width=64)))
+    assert counts == {"aligned": 1, "score too low": 1}
+    assert make_codes(folder).startswith("codebook kept")
+    (item,) = TrainingSet(folder).train
+    assert (item.tokens, item.frames) == ([0, 1, 2, 3, 0], [5, 15, 15, 15, 5])

@@ -10,29 +10,33 @@ import pytest
 from rtvc.train import TrainingError
 from rtvc.train.card import figures_table, git_revision, write_card
 
-MANIFEST = {
-    "sources": {
+NETWORK = {
+    "voices": {"heart": {"home_hz": 201.5, "kokoro": "af_heart"}},
+    "training": {
+        "encoder": {"seed": 3, "steps": 7000, "hours": 3.5, "means": {"loss of codes/clear": 2.1234}},
+        "decoder": {"steps": 10, "hours": 0.1, "means": {"spectra": 0.5}},
+    },
+    "notes": ["Phases moved afterwards."],
+    "exported": {"encoder.int8.onnx": {"mb": 8.123, "difference": 0.0123}},
+    "data": {
         "libri": {
             "licence": "CC-BY 4.0", "items": 7, "hours": 1.25, "speakers": 3, "held_out": 1, "skipped": {"silent": 2},
         }
-    }
+    },
 }  # fmt: skip
-NETWORK = {
-    "voices": {"heart": {"home_hz": 201.5, "kokoro": "af_heart"}},
-    "training": {"encoder": {"steps": 7000, "hours": 3.5, "means": {"loss of codes/clear": 2.1234}}},
-    "exported": {"encoder.int8.onnx": {"mb": 8.123, "difference": 0.0123}},
-}
 
 
 def test_card_and_notice_hold_what_was_measured(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST))
     (tmp_path / "network.json").write_text(json.dumps(NETWORK))
     figures = tmp_path / "speech_quality.json"
     figures.write_text(json.dumps({"rows": [{"voice": "heart", "WER": 0.1234567}, {"voice": "puck", "MOS": 4}]}))
-    card, notice = (path.read_text() for path in write_card(tmp_path, tmp_path, [figures]))
+    card, notice = (path.read_text() for path in write_card(tmp_path, [figures]))
     for line in (
         "| libri | CC-BY 4.0 | 1.25 | 3 | 7 | 1 | 2 silent |",
-        "- encoder: 7000 steps, 3.5 h; at its end loss of codes/clear 2.123",
+        "- encoder: seed 3, 7000 steps, 3.5 h; at its end loss of codes/clear 2.123",
+        "- decoder: seed not noted, 10 steps, 0.1 h; at its end spectra 0.500",
+        "- Phases moved afterwards.",
+        "## Limits",
         "| encoder.int8.onnx | 8.12 | 1.2e-02 |",
         "## Speech quality",
         "| voice | WER | MOS |",
@@ -54,5 +58,5 @@ def test_plain_numbers_become_a_table_and_other_things_are_refused() -> None:
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"network\.json"):
-        write_card(tmp_path, tmp_path)
+        write_card(tmp_path)
     assert git_revision(tmp_path) == "unknown"

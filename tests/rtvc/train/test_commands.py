@@ -13,9 +13,16 @@ import soundfile
 
 from rtvc.cli import main
 from rtvc.train import commands
+from rtvc.train.adversarial import VoicesPlan
 from rtvc.train.commands import STEPS
 from rtvc.train.dataset import TrainingSet
-from tests.rtvc.train.toy import toy_set
+from rtvc.train.encoder import EncoderPlan
+from rtvc.train.generator import DistilPlan
+from rtvc.train.joint import JointPlan
+from rtvc.train.speaker import SpeakerPlan
+from tests.rtvc.train.toy import CODES, toy_set
+
+Plan = EncoderPlan | DistilPlan | VoicesPlan | JointPlan | SpeakerPlan
 
 JOINT = ["--encoder", "e.pt", "--generator", "g.pt", "--recogniser", "model.bin"]
 
@@ -43,7 +50,7 @@ def test_a_missing_extra_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(commands, "NEEDED", ("onnx", "no_such_torch"))
-    assert main(["train", "card", str(tmp_path), "--set", str(tmp_path)]) == 1
+    assert main(["train", "shipped", str(tmp_path / "start")]) == 1
     assert "training needs no_such_torch: pip install 'rtvc[train]'" in capsys.readouterr().err
 
 
@@ -54,9 +61,46 @@ def test_data_makes_a_set_and_says_what_it_left_out(tmp_path: Path, capsys: pyte
     soundfile.write(folder / "short.wav", 0.2 * np.sin(np.arange(2400) * 0.05), 16000)
     assert main(["train", "data", str(folder), str(tmp_path / "set"), "--licence", "mine"]) == 0
     out, err = capsys.readouterr()
-    assert "1 utterances" in out and "no utterance is aligned yet" in out
+    assert "1 utterances, 0.00 h, 0 of them held out" in out and "no utterance is aligned yet" in out
     assert "left out 1: shorter than 0.5 s" in err
     assert TrainingSet(tmp_path / "set").manifest()["sources"]["mine"]["licence"] == "mine"
+
+
+def test_a_codebook_is_looked_at_before_anything_is_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").mkdir()
+    soundfile.write(tmp_path / "mine" / "good.wav", 0.2 * np.sin(np.arange(24000) * 0.05), 16000)
+    argv = ["train", "data", str(tmp_path / "mine"), str(tmp_path / "set"), "--licence", "mine", "--codebook"]
+    assert main([*argv, str(tmp_path / "gone.npy")]) == 1
+    assert "gone.npy: no such file" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+    np.save(tmp_path / "codes.npy", np.zeros((CODES, 128), np.float32))
+    assert main([*argv, str(tmp_path / "codes.npy")]) == 0
+    assert TrainingSet(tmp_path / "set").codebook.shape == (CODES, 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "plans"),
+    [
+        ("encoder", {"": EncoderPlan()}),
+        ("generator", {"distil ": DistilPlan(), "voices ": VoicesPlan()}),
+        ("joint", {"": JointPlan()}),
+        ("speaker", {"": SpeakerPlan()}),
+    ],
+)
+def test_help_says_how_many_steps_and_sequences_there_are_if_nothing_is_said(
+    name: str, plans: dict[str, Plan], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", name, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"ends with it ({', '.join(f'{stage}{plan.schedule.steps}' for stage, plan in plans.items())})" in text
+    assert all(f"sequences a step ({plan.batch})" in text for plan in plans.values())
+
+
+def test_help_of_shipped_says_that_it_wants_a_new_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "shipped", "--help"])
+    assert "into a new folder" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

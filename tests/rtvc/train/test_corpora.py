@@ -43,8 +43,10 @@ def test_ljspeech_is_read_with_its_normalised_text(tmp_path: Path) -> None:
     (one,) = read_corpus(tmp_path)
     assert one.text == 'In eighteen seventy-two, "he" said'
     assert len(SoundFiles().read(one.clip, 16000)) == 16000
-    (tmp_path / "metadata.csv").write_text("no bar in it\n")
-    with pytest.raises(TrainingError, match="no bar in it"):
+    (tmp_path / "metadata.csv").write_text("a|In 1872|\nb|In 1873|  \nc|In 1874\nd||\n")
+    assert [one.text for one in read_corpus(tmp_path)] == ["In 1872", "In 1873", "In 1874", ""]
+    (tmp_path / "metadata.csv").write_text("a|b\nno bar in it\n")
+    with pytest.raises(TrainingError, match=r"metadata\.csv, line 2: .*no bar in it"):
         list(read_corpus(tmp_path))
 
 
@@ -105,6 +107,47 @@ def test_what_is_no_index_is_refused_by_name(tmp_path: Path) -> None:
         find_layout(tmp_path / "nothing")
     with pytest.raises(TrainingError, match=r"gone\.tsv"):
         read_tsv(tmp_path / "gone.tsv")
+
+
+@pytest.mark.parametrize("name", ["1-2.trans.txt", "metadata.csv", "index.tsv", "a.txt"])
+def test_text_that_is_not_utf_8_is_refused_with_file_and_line(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", tone(0.5, 16000))
+    (tmp_path / name).write_bytes("1-2-0000 OH|x\n1-2-0001 HÉ|x\n".encode("latin-1"))
+    with pytest.raises(TrainingError, match=rf"{name}, line 2: the byte 0xc9 is not UTF-8"):
+        list(read_corpus(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a.flac\ttwo\tten\t5", "start_sample is 'ten', not a whole number"),
+        ("a.flac\ttwo\t0\t1.5", "n_samples is '1.5', not a whole number"),
+        ("a.flac\ttwo\t-1\t5", "start_sample is '-1', not a whole number from 0 on"),
+        ("a.flac\ttwo\t0", "has no n_samples"),
+    ],
+)
+def test_a_bad_cell_of_a_pack_is_refused_with_file_and_line(row: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "index.tsv").write_text(f"file\tutt\tstart_sample\tn_samples\na.flac\tone\t0\t5\n\n{row}\n")
+    with pytest.raises(TrainingError, match=rf"index\.tsv, line 4: {said}"):
+        list(read_corpus(tmp_path))
+
+
+def test_bad_cells_and_labels_of_renditions_are_refused_with_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "shard00").mkdir()
+    labels = {f"{name}7": np.ones(2) for name in ("tok", "dur", "f0_", "en0_")}
+    np.savez(tmp_path / "shard00" / "labels.npz", **labels)  # type: ignore[arg-type]
+    for row, said in (
+        ("7\t0\t9\tHi.\ta\tnan", "f0_scale0 is 'nan', not a number"),
+        ("7\tx\t9\tHi.\ta\t1", "start_sample is 'x'"),
+        ("8\t0\t9\tHi.\ta\t1", "labels.npz has no tok8, dur8, f0_8, en0_8"),
+    ):
+        head = "k\tstart_sample\tn_samples\ttext\ttimbre0\tf0_scale0"
+        (tmp_path / "shard00" / "index.tsv").write_text(f"{head}\n{row}\n")
+        with pytest.raises(TrainingError, match=rf"index\.tsv, line 2: {said}"):
+            list(read_corpus(tmp_path))
+    (tmp_path / "shard00" / "labels.npz").write_bytes(b"PK")
+    with pytest.raises(TrainingError, match=r"labels\.npz: cannot be read"):
+        list(read_corpus(tmp_path))
 
 
 def test_the_command_line_offers_every_layout() -> None:

@@ -35,6 +35,25 @@ def test_a_set_gives_back_what_it_was_given(tmp_path: Path) -> None:
     assert (about["licence"], about["items"], about["skipped"]) == ("CC0", 1, {"silent": 2})
 
 
+def test_a_source_keeps_its_folder_and_its_licence(tmp_path: Path) -> None:
+    a, b = tmp_path / "a" / "s", tmp_path / "b" / "s"
+    with SetWriter(tmp_path) as writer:
+        writer.claim("s", a, "CC0")
+        writer.note("s", "CC0", {"silent": 2})
+        writer.claim("s", a, "CC0")
+        for folder, licence, said in ((b, "CC0", f"came from {a}, not from {b}"), (a, "mine", "'CC0', not 'mine'")):
+            with pytest.raises(TrainingError, match=rf"its source 's' .*{said}.*rename"):
+                writer.claim("s", folder, licence)
+    about = TrainingSet(tmp_path).manifest()
+    assert about["sources"]["s"]["skipped"] == {"silent": 2} and about["folders"] == {"s": str(a)}
+    with SetWriter(tmp_path) as writer:  # of an earlier program, which noted no folders
+        del writer.manifest["folders"]
+        with pytest.raises(TrainingError, match="not 'mine'"):
+            writer.claim("s", b, "mine")
+        writer.claim("s", b, "CC0")
+        assert writer.manifest["folders"] == {"s": str(b)}
+
+
 def test_a_set_grows_over_several_openings(tmp_path: Path) -> None:
     for k in range(3):
         with SetWriter(tmp_path) as writer:

@@ -65,10 +65,12 @@ def test_the_engine_streams_what_pytorch_says_of_the_whole(exported: Exported, p
         heard = said_of(said[:n], fast.run(*quick, fast.initial())[0][0].numpy(), exported.codebook, later)
         given = heard.inputs(np.stack([hz[:n], hz[LATER_FRAMES:]]))
         wanted = exported.generator(torch.tensor(given)[None], timbre)[0].numpy()
+        film = exported.generator.film_of(timbre)[0].numpy()
     network = Network(point, "fp32", exported.folder)
     for _ in range(2):  # the second time after a reset, which has to be complete
         network.reset()
-        network.film[:] = network.film_of(timbre[0].numpy())
+        network.film[:] = film
+        assert np.abs(network.film_of(timbre[0].numpy()) - film).max() < 1e-3 * np.abs(film).max()  # float16 there
         heard = 0
         for j in range(n):
             while heard <= int(newest_frame(torch.tensor(j), WAIT_MS[point])):
@@ -78,8 +80,8 @@ def test_the_engine_streams_what_pytorch_says_of_the_whole(exported: Exported, p
             network.decode(float(hz[j]), float(hz[j + LATER_FRAMES]))
             assert np.abs(network.content[:CONTENT] - given[j, :CONTENT]).max() < 1e-6
             assert network.hears_later == later and network.voiced() == (said[j, CODES + 1] > 0.0)
-            assert abs(network.energy() - 4.0 * said[j, CODES]) < 1e-3
-            assert np.abs(network.parts - wanted[j]).max() < 1e-3
+            assert abs(network.energy() - 4.0 * said[j, CODES]) < 1e-4
+            assert np.abs(network.parts - wanted[j]).max() < 1e-4
 
 
 def damaged(exported: Exported, folder: Path, name: str, data: bytes) -> Path:

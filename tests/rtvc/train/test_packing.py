@@ -9,8 +9,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from rtvc.train import TrainingError
 from rtvc.train.corpora import Clip, Labels, Utterance
-from rtvc.train.dataset import LATENT, SetWriter, TrainingSet
+from rtvc.train.dataset import LATENT, Item, SetWriter, TrainingSet
 from rtvc.train.packing import Packer, Packing, fault, trim
 
 RATE_HZ = 16000
@@ -95,6 +96,70 @@ def test_a_corpus_is_packed_once_with_licence_reasons_and_held_out_speakers(tmp_
     with SetWriter(tmp_path / "set") as writer:
         Packer(writer, packing).pack(folder)
     assert len(TrainingSet(tmp_path / "set").items) == 3
+
+
+def packed(folder: Path, into: Path, packing: Packing) -> list[Item]:
+    with SetWriter(into) as writer:
+        Packer(writer, packing).pack(folder)
+    return TrainingSet(into).items
+
+
+def test_another_folder_of_the_same_name_is_refused_and_the_same_one_is_added_to(tmp_path: Path) -> None:
+    a, b = corpus(tmp_path / "a" / "mine"), corpus(tmp_path / "b" / "mine")
+    before = packed(a, tmp_path / "set", Packing("CC0"))
+    for folder, licence in ((b, "CC0"), (b, "mine"), (a, "mine")):
+        with pytest.raises(TrainingError, match=r"its source 'mine' came .*, not .*rename"):
+            packed(folder, tmp_path / "set", Packing(licence))
+    data = TrainingSet(tmp_path / "set")
+    assert data.items == before and data.manifest()["sources"]["mine"]["licence"] == "CC0"
+    soundfile.write(a / "ben" / "new.wav", voice(1.0), RATE_HZ)
+    assert len(packed(a, tmp_path / "set", Packing("CC0"))) == len(before) + 1
+
+
+def test_packing_that_was_interrupted_has_noted_whose_name_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtvc.train.packing.fault", interrupt_at := Interrupt(2))
+    with pytest.raises(KeyboardInterrupt):
+        packed(corpus(tmp_path / "a" / "mine"), tmp_path / "set", Packing("CC0"))
+    about = TrainingSet(tmp_path / "set").manifest()["sources"]["mine"]
+    assert (about["licence"], about["items"], interrupt_at.count) == ("CC0", 1, 2)
+    with pytest.raises(TrainingError, match="rename"):
+        packed(corpus(tmp_path / "b" / "mine"), tmp_path / "set", Packing("CC0"))
+
+
+class Interrupt:
+    """What finds no fault and is interrupted at the nth call."""
+
+    def __init__(self, at: int) -> None:
+        self._at, self.count = at, 0
+
+    def __call__(self, _: NDArray[np.float32]) -> str:
+        self.count += 1
+        if self.count == self._at:
+            raise KeyboardInterrupt
+        return ""
+
+
+def test_a_speaker_stays_on_the_side_where_anything_of_theirs_is(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    for speaker in "abcd":
+        for k in range(3):
+            path = folder / speaker / f"{k}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, voice(1.0), RATE_HZ)
+
+    def sides(into: str, *packings: Packing) -> dict[str, set[bool]]:
+        for packing in packings:
+            items = packed(folder, tmp_path / into, packing)
+        return {speaker: {item.dev for item in items if item.speaker == speaker} for speaker in "abcd"}
+
+    cut = Packing("CC0", hold_out=1, limit=5)
+    only_b = {"a": {False}, "b": {True}, "c": {False}, "d": {False}}
+    assert sides("again", cut, Packing("CC0", hold_out=1)) == only_b
+    assert sides("without", cut, Packing("CC0")) == only_b
+    assert sides("more", cut, Packing("CC0", hold_out=2)) == only_b | {"d": {True}}
+    assert sides("late", Packing("CC0", limit=11), Packing("CC0", hold_out=4)) == {key: {False} for key in "abcd"}
 
 
 def test_renditions_bring_labels_sound_at_24_khz_and_their_sentence_is_held_out_whole(tmp_path: Path) -> None:
