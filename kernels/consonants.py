@@ -1,7 +1,7 @@
 """The speaker's own consonants in another's voice: the hisses and bursts above 3 kHz, of which they are made.
 
-Which consonant was said is told above all by noise above 3 kHz. So where the speaker's sound x is noisy there, most of
-that band is taken over into the voice's, y:
+Which consonant was said is told above all by noise above 3 kHz. So where the speaker's sound x is strong there, most
+of that band is taken over into the voice's, y:
 
     out = A(y) + s (c g B(x) - B(y)),   s = a / (1 + (T (P - P_H) / P_H)^2)
 
