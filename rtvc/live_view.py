@@ -23,7 +23,7 @@ from rtvc.config import Control, FlightSettings, MonitorSettings, Settings
 from rtvc.crash_bundles import CrashBundles
 from rtvc.engine.build import wants_neural
 from rtvc.engine.live import LiveSession
-from rtvc.engine.network import CPU, choose_provider
+from rtvc.engine.network import choose_for_session
 from rtvc.engine.status import LiveStatus, host_ms
 from rtvc.engine.suppressor import check_suppression
 from rtvc.progress import StatusLine, meter
@@ -80,15 +80,14 @@ def run_live(choice: LiveChoice, sound: ChosenSound, point: str) -> int:
 
     values = sound.values
     check_suppression(values)
-    runs = choose_provider(point) if wants_neural(values) else None
+    runs = choose_for_session(point, wants_neural(values))
     with contextlib.ExitStack() as stack:
         devices, told = _simulated(choice) if choice.simulated else _devices_of_host(choice, stack)
         line = stack.enter_context(StatusLine())
         try:
             line.show("starting the engine (the very first start compiles it, which takes a minute or two)")
-            provider = runs.provider if runs else CPU
             session = LiveSession(
-                devices.open, values, point, provider, choice.max_age_ms, choice.flight.recorder,
+                devices.open, values, point, runs, choice.max_age_ms, choice.flight.recorder,
                 sound.own, choice.watermark,
             )  # fmt: skip
             session.engine_failed = CrashBundles(session, choice.flight.crash_sound).engine_failed
@@ -97,7 +96,7 @@ def run_live(choice: LiveChoice, sound: ChosenSound, point: str) -> int:
             print(f"{told}. Ctrl-C ends it.", file=sys.stderr)
             if sound.own and sound.own.tempo != 1.0:
                 print(f"this voice's tempo ({sound.own.tempo:g}) is for files; live it keeps your own", file=sys.stderr)
-            if runs:
+            if wants_neural(values):
                 print(f"neural voice ({point}) on {runs.provider}: {runs.reason}", file=sys.stderr)
             monitor = stack.enter_context(contextlib.closing(_monitor(choice.monitor, devices)))
             voices = stack.enter_context(LiveVoices(session, sound.library))

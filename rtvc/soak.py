@@ -28,6 +28,7 @@ from rtvc.audio.simulated import SimulatedClock, SimulatedStreams
 from rtvc.demo import read_voice, sample_path
 from rtvc.engine.flight import BLOCK_COLUMNS
 from rtvc.engine.live import LiveSession
+from rtvc.engine.network import Choice
 from rtvc.engine.status import LiveStatus
 
 BLOCKS_FRAMES = (64, 128, 256, 512, 1024)
@@ -61,7 +62,7 @@ class SoakSettings:
 
     values: Values
     point: str
-    provider: str
+    provider: Choice
 
 
 @dataclass

@@ -18,7 +18,7 @@ from rtvc.audio.devices import best_host, list_devices
 from rtvc.audio.virtual_mic import VirtualMicrophone
 from rtvc.config import load_settings, save_setting, write_atomically
 from rtvc.engine.build import wants_neural
-from rtvc.engine.network import CPU, choose_provider
+from rtvc.engine.network import ON_CPU, choose_provider
 from rtvc.histogram import edges_for, pixels, text_rows
 from rtvc.progress import StatusLine
 from rtvc.report import png
@@ -30,7 +30,7 @@ def run_soak(minutes: float, values: NDArray[np.float64], point: str, picture: P
 
     Raises NetworkError if a neural voice is asked for and cannot be had, ConfigError if a file cannot be written.
     """
-    provider = choose_provider(point).provider if wants_neural(values) else CPU
+    provider = choose_provider(point) if wants_neural(values) else ON_CPU
     with contextlib.ExitStack() as stack:
         line = stack.enter_context(StatusLine())
         trials = soak(SoakSettings(values, point, provider), 60.0 * minutes, _real_devices(stack), line.show)

@@ -142,7 +142,8 @@ _TABLE = (
         Field("state", "text"), Field("muted", "boolean"), Field("panic", "boolean"), Field("bypass", "object"),
         *EDITING,
         Field("recording", "object"), Field("delay_ms", "number"), Field("monitor", "object", "as GetMonitor"),
-        Field("devices", "object"),
+        Field("devices", "object"), Field("provider", "text", "what onnxruntime runs the networks on"),
+        Field("provider_reason", "text", "what was measured of it and of others"),
     )),
     _read("GetStats", "Latency histogram, xruns, load, up-time, clients", (), (
         Field("latency_ms", "object"), Field("xruns", "integer"), Field("device_xruns", "integer"),

@@ -35,7 +35,7 @@ from .faults import (
 )
 from .feedback import FeedbackWatch
 from .flight import FLIGHT_BYTES, FLIGHT_INT64, Flight, has_room, read_flight
-from .network import CPU
+from .network import ON_CPU, Choice
 from .own_slot import OwnSlot
 from .own_voice import SLOT_BYTES, SLOT_INT64, OwnVoice, without_own
 from .param_block import APPLIED_REV, APPLIED_SAMPLE, PARAM_BYTES, PARAM_INT64, write_params
@@ -65,7 +65,7 @@ class LiveSession:
         open_streams: OpenStreams,
         values: NDArray[np.float64],
         point: str = DEFAULT_POINT,
-        provider: str = CPU,
+        provider: Choice = ON_CPU,
         max_age_ms: float | None = None,
         flight: bool = True,
         own: OwnVoice | None = None,
@@ -227,6 +227,8 @@ class LiveSession:
                 message=self._message,
                 device_ms=self._streams.latency_ms() if self._streams else None,
                 block_frames=self._streams.block_frames if self._streams else 0,
+                provider=self._provider.provider,
+                provider_reason=self._provider.reason,
                 engine_restarts=self._restarts,
                 device_reopens=self._reopens,
                 faults=dict(self._faults.counts),
@@ -258,7 +260,7 @@ class LiveSession:
             ONE_CLOCK_MARGIN_S if one_clock else TWO_CLOCKS_MARGIN_S,
             self._max_age_s,
             self._point,
-            self._provider,
+            self._provider.provider,
             self._flight.memory.name if self._flight else "",
             self._crashes.begin(wants_neural(self._values)),
             self._slot.memory.name,

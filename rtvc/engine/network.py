@@ -29,7 +29,9 @@ STREAMS = 2
 FRAME_UNITS, DECODER_UNITS, WAIT_UNIT_MS = 4, 5, 2.5
 NOT_THERE = -1e9
 FORMAT = 4
+CARD_KEYS = ("wait_ms", "positions", "width", "files")
 TIMBRE = 128
+PARTS = 5 * 601
 FILM_FILE = "film.npy"
 OPERATING_POINTS = ("fast", "clear")
 CPU = "CPUExecutionProvider"
@@ -50,6 +52,9 @@ class Choice:
     reason: str
 
 
+ON_CPU = Choice(CPU, "no other was tried")
+
+
 def weights_folder() -> Path:
     """Return the folder of the weights that come with the program."""
     import rtvc.models
@@ -60,7 +65,7 @@ def weights_folder() -> Path:
 def read_card(folder: Path) -> dict[str, Any]:
     """Return the machine-readable part of the card that lies beside the weights.
 
-    Raises NetworkError if there is none or it is for another version of the program.
+    Raises NetworkError if there is none, it is for another version of the program, or something is missing in it.
     """
     path = folder / "network.json"
     try:
@@ -69,8 +74,12 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise NetworkError(f"{path}: no such file, so there is no neural voice here") from None
     except (OSError, ValueError) as error:
         raise NetworkError(f"{path}: cannot be read: {error}") from error
-    if card.get("format") != FORMAT:
-        raise NetworkError(f"{path}: is of format {card.get('format')}, this program reads {FORMAT}")
+    form = card.get("format") if isinstance(card, dict) else None
+    if form != FORMAT:
+        raise NetworkError(f"{path}: is of format {form}, this program reads {FORMAT}; install rtvc again")
+    missing = [key for key in CARD_KEYS if key not in card]
+    if missing:
+        raise NetworkError(f"{path}: has no {', '.join(missing)}; install rtvc again")
     return card
 
 
@@ -93,6 +102,17 @@ class _Step:
         self.provider = self._session.get_providers()[0]
         self._path = path
         self._bind({})
+
+    def check(self, shapes: dict[str, tuple[int, ...]], carried: tuple[str, ...]) -> None:
+        """Raise NetworkError if an array is of another shape, or what is carried comes out of another than it goes in.
+
+        KeyError if the graph has no array of that name.
+        """
+        shapes = shapes | {f"{name}_out": self.arrays[name].shape for name in carried}
+        for name, shape in shapes.items():
+            found = self.arrays[name].shape
+            if found != shape:
+                raise NetworkError(f"{self._path}: {name} is {found}, {shape} was expected; install rtvc again")
 
     def twin(self, shared: str) -> _Step:
         """Return the same session with arrays of its own, but for the one called `shared`."""
@@ -158,20 +178,31 @@ class Network:
     def __init__(
         self, point: str = "clear", precision: str = "int8", folder: Path | None = None, provider: str = CPU
     ) -> None:
-        """Load the weights. Raises NetworkError if a file is missing, foreign or cut short."""
+        """Load the weights. Raises NetworkError if a file is missing, foreign, of another size or cut short."""
         folder = folder or weights_folder()
         card = read_card(folder)
-        self.wait_ms = float(card["wait_ms"][point])
-        positions = _sinusoids(int(card["positions"]), int(card["width"]))
         if precision not in card["files"]:
             raise NetworkError(f"{folder}: holds no {precision} weights, only {', '.join(card['files'])}")
-        names = card["files"][precision]
+        names, width = card["files"][precision], int(card["width"])
+        if point not in card["wait_ms"] or not {"encoder", point, "decoder"} <= set(names):
+            raise NetworkError(f"{folder / 'network.json'}: names no file for {point}; install rtvc again")
+        self.wait_ms = float(card["wait_ms"][point])
+        positions = _sinusoids(int(card["positions"]), width)
         encoder, self._head, self._decoder = (
             _Step(folder / names[name], provider) for name in ("encoder", point, "decoder")
         )
         self.provider = encoder.provider
         self._film_matrix = _read_film(folder / FILM_FILE)
         try:
+            encoder.check({"mel": (1, 4, MEL_BANDS), "frame": (1, 1, width)}, carried=("stem",))
+            inputs = self._decoder.arrays["x"].shape
+            heads = 1 if point == "fast" else 2  # that of the later frame beside its own
+            self._head.check({"frame": (1, 1, width), "content": inputs, "also": (heads, 2)}, carried=("state",))
+            self._decoder.check({"parts": (1, 1, PARTS)}, carried=("memory_in", "memory"))
+            made, taken = self._film_matrix.shape[1], self._decoder.arrays["film"].shape[-1]
+            if made != taken:
+                said = f"makes films of {made} numbers, {names['decoder']} takes {taken}"
+                raise NetworkError(f"{folder / FILM_FILE}: {said}; install rtvc again")
             self._streams = [
                 _Stream(step, positions) for step in (encoder, *(encoder.twin("mel") for _ in range(STREAMS - 1)))
             ]
@@ -301,6 +332,24 @@ def choose_provider(point: str = "clear", precision: str = "int8", folder: Path 
             continue
         choice = Choice(choice.provider, f"{choice.reason}; {name} {said}")
     return choice
+
+
+def choose_for_session(point: str, speaks: bool) -> Choice:
+    """Return the choice for a live session, which may come to a neural voice later, too.
+
+    Measured if it begins with one (speaks) or something besides the CPU is installed. Raises NetworkError as
+    `choose_provider` does if it speaks at once; else the reason tells it.
+    """
+    import onnxruntime as ort
+
+    if not speaks and not set(PREFERRED) & set(ort.get_available_providers()):
+        return Choice(CPU, "no other is installed")
+    try:
+        return choose_provider(point)
+    except NetworkError as error:
+        if speaks:
+            raise
+        return Choice(CPU, str(error))
 
 
 def _trial(network: Network) -> tuple[float, Floats]:

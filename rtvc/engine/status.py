@@ -55,6 +55,8 @@ class LiveStatus:
     out_peak_dbfs: float = -120.0
     own_hz: float = 0.0
     neural: str = NEURAL_STATES[0]  # off, speaks, or failed: then the DSP voice speaks in its place
+    provider: str = ""  # what onnxruntime runs the networks on
+    provider_reason: str = ""  # and why: what was measured of it and of others
     realtime: bool = False
     applied_rev: int = 0
     applied_sample: int = 0

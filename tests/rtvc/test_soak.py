@@ -19,6 +19,7 @@ from rtvc.audio.backend import DeviceError
 from rtvc.audio.link import link_memory
 from rtvc.cli import main
 from rtvc.config import load_settings
+from rtvc.engine.network import ON_CPU
 from rtvc.engine.params import to_vector
 from rtvc.soak import (
     AFTER_STALL_S,
@@ -32,7 +33,7 @@ from rtvc.soak import (
 )
 from tests import rig
 
-SETTINGS = SoakSettings(to_vector({"pitch.semitones": 3}), "clear", "CPUExecutionProvider")
+SETTINGS = SoakSettings(to_vector({"pitch.semitones": 3}), "clear", ON_CPU)
 
 
 def test_a_plan_has_calm_load_stalls_and_unplugging_apart_from_each_other() -> None:
@@ -129,6 +130,7 @@ def test_a_real_device_that_cannot_be_opened_is_told(monkeypatch: pytest.MonkeyP
 
 SOAK_REAL = """
 import contextlib, json
+from rtvc.engine.network import ON_CPU
 from rtvc.engine.params import to_vector
 from rtvc.soak import SoakSettings, soak_devices
 from rtvc.soak_report import _real_devices
@@ -138,7 +140,7 @@ if __name__ == "__main__":
     input()
     with contextlib.ExitStack() as stack:
         real = _real_devices(stack)
-        settings = SoakSettings(to_vector({"pitch.semitones": 3}), "clear", "CPUExecutionProvider")
+        settings = SoakSettings(to_vector({"pitch.semitones": 3}), "clear", ON_CPU)
         trial = soak_devices(settings, real[0](512), real[1], 512, 3.0)
         print(json.dumps([trial.devices == real[1], len(trial.block_ms), trial.reasons]))
 """

@@ -1,7 +1,7 @@
 // How the engine does: latency with its histogram, dropouts, load; the head's short facts come from the same numbers.
 
 import { byId, make, setAttribute, setText, svg } from "./dom.js";
-import { t } from "./i18n.js";
+import { currentLanguage, t } from "./i18n.js";
 import { isRunning } from "./session.js";
 
 const WIDTH = 240, HEIGHT = 56;
@@ -87,6 +87,8 @@ function drawBody(view, store) {
     const value = status[name] ?? stats[name];
     put(view, name, t(`engine.${name}`), name === "rung" ? t(`rung.${value}`) : shown(value, Number.isInteger(value) ? 0 : 1));
   }
+  const runs = status.provider && currentLanguage() === "en" ? `${status.provider}: ${status.provider_reason}` : null;
+  setAttribute(view.numbers.get("rung").number, "title", runs);
   drawHistogram(view, latency);
 }
 

@@ -5,13 +5,25 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rtvc.cli import main
 from rtvc.engine import network as module
-from rtvc.engine.network import CPU, Network, NetworkError, choose_provider, weights_folder
+from rtvc.engine.network import (
+    CPU,
+    FILM_FILE,
+    PREFERRED,
+    Choice,
+    Network,
+    NetworkError,
+    choose_for_session,
+    choose_provider,
+    weights_folder,
+)
 
 ROWS = 0.3 * np.random.default_rng(1).standard_normal((80, 80)).astype(np.float32)
 
@@ -89,6 +101,18 @@ def test_a_provider_that_fails_or_lies_is_not_used(monkeypatch: pytest.MonkeyPat
     assert "gives other numbers" in choice.reason
 
 
+def test_a_session_is_told_who_would_run_a_neural_voice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CPU])
+    assert choose_for_session("fast", speaks=False) == Choice(CPU, "no other is installed")
+    assert "ms a frame" in choose_for_session("fast", speaks=True).reason
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [PREFERRED[0], CPU])
+    assert PREFERRED[0] in choose_for_session("fast", speaks=False).reason
+    monkeypatch.setattr(module, "weights_folder", lambda: tmp_path)
+    assert "so there is no neural voice here" in choose_for_session("fast", speaks=False).reason
+    with pytest.raises(NetworkError):
+        choose_for_session("fast", speaks=True)
+
+
 def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match=r"network\.json"):
         Network(folder=tmp_path)
@@ -124,6 +148,49 @@ def test_another_format_is_refused(weights: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"format": 99}), "utf-8")
     with pytest.raises(NetworkError, match="format 99"):
         Network(folder=weights)
+
+
+def test_heads_of_another_operating_point_are_refused(weights: Path) -> None:
+    shutil.copyfile(weights / "fast.int8.onnx", weights / "clear.int8.onnx")
+    with pytest.raises(NetworkError, match=r"clear\.int8\.onnx: also is \(1, 2\), \(2, 2\) was expected"):
+        Network("clear", folder=weights)
+
+
+def test_a_film_of_another_width_is_refused(weights: Path) -> None:
+    film = np.load(weights / FILM_FILE)
+    np.save(weights / FILM_FILE, film[:, :-2])
+    with pytest.raises(NetworkError, match=r"film\.npy: makes films of 4606 numbers, decoder\.int8\.onnx takes 4608"):
+        Network(folder=weights)
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ([1, 2], "is of format None"),
+        ({"wait_ms": None}, "has no wait_ms"),
+        ({"files": {"int8": {"encoder": "encoder.int8.onnx", "clear": "clear.int8.onnx"}}}, "names no file for clear"),
+    ],
+)
+def test_a_card_that_is_not_whole_is_refused(weights: Path, card: object, said: str) -> None:
+    path = weights / "network.json"
+    if isinstance(card, dict):
+        merged = json.loads(path.read_text("utf-8")) | card
+        card = {key: value for key, value in merged.items() if value is not None}
+    path.write_text(json.dumps(card), "utf-8")
+    with pytest.raises(NetworkError, match=rf"network\.json: {said}"):
+        Network(folder=weights)
+
+
+def test_a_command_says_it_in_a_line(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(weights / FILM_FILE, np.load(weights / FILM_FILE)[:, :-2])
+    monkeypatch.setattr(module, "weights_folder", lambda: weights)
+    sample = str(resources.files("rtvc") / "samples" / "male.flac")
+    assert main(["convert", sample, str(tmp_path / "out.wav"), "--voice", "emma"]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert "film.npy: makes films of 4606 numbers" in lines[-1] and not any("Traceback" in line for line in lines)
+    assert not (tmp_path / "out.wav").exists()
 
 
 def test_the_engine_and_the_trained_networks_mean_the_same_frames() -> None:

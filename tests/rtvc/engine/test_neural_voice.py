@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
 from rtvc.engine.build import neural_voice
-from rtvc.engine.engine import Engine
+from rtvc.engine.engine import RUNG_FADE_FRAMES, Engine
 from rtvc.engine.neural_voice import AHEAD, DECODER_FRAME, NeuralVoice
 from rtvc.engine.params import TIMBRES, Value, to_vector
-from rtvc.engine.voice import ENGINE_RATE_HZ
+from rtvc.engine.voice import ENGINE_RATE_HZ, TICK_FRAMES
 from rtvc.kernels.decimate import decimator_delay_frames
 
 RATE_HZ = ENGINE_RATE_HZ
@@ -177,7 +177,8 @@ def test_a_voice_that_fails_gives_way_to_the_dsp_voice_within_a_tick(
     engine.process(x[half:], y[half:])
     assert "the device was lost" in engine.failure
     dsp = run(Engine(RATE_HZ, to_vector({**QUIET, "voice.name": "dsp"}), voice), x, [480])
-    settled = half + RATE_HZ // 10
+    next_row = RATE_HZ // 100  # the networks hear every 10 ms; then it is noticed
+    settled = half + next_row + TICK_FRAMES + RUNG_FADE_FRAMES + engine.delay_frames - voice.delay_frames
     assert np.allclose(y[settled:], dsp[settled:], atol=1e-4)
 
 

@@ -233,7 +233,8 @@ class Desk:
             self.recording["seconds"] = time.perf_counter() - self._recorded_s
         return {
             "state": self.state, "message": self.message, "neural": self.neural, "age_ms": 14.1,
-            "rung": "dsp", "rung_reason": self.rung_reason,
+            "rung": "dsp", "rung_reason": self.rung_reason, "provider": "CPUExecutionProvider",
+            "provider_reason": "no other is installed",
             "voice_delay_ms": 13.5, "in_flight_ms": 9.2, "delay_ms": self.delay_ms(), "xruns": 2, "device_xruns": 0,
             "engine_restarts": 0, "block_max_ms": 1.74, "drift_ppm": -12.3, "load": 0.064,
             "muted": bool(self.values["level.mute"]), "panic": self.panic,
