@@ -203,7 +203,7 @@ class Bench:
     def _add(self, name: str, trials: list[Trial], costs: tuple[float, float] | None, rtf: float | None) -> None:
         speakers = np.array([t.speaker for t in trials])
 
-        def interval(values: NDArray[np.float64], figure: Callable[[NDArray[np.float64]], float] = _mean) -> float:
+        def interval(values: NDArray[np.float64], figure: Callable[[NDArray[np.float64]], float] = _mean) -> Cell:
             return _interval(values, speakers, figure)
 
         errors = np.array([word_errors(t.text, t.after.heard) for t in trials], np.float64)
@@ -313,10 +313,12 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 def _interval(
     values: NDArray[np.float64], speakers: NDArray[np.str_], figure: Callable[[NDArray[np.float64]], float]
-) -> float:
-    """Return half the width of the figure's 95 % interval, speakers drawn with all that is theirs."""
+) -> float | None:
+    """Return half the width of the figure's 95 % interval, speakers drawn with all that is theirs; None of just one."""
     rng = np.random.default_rng(0)
     theirs = [values[speakers == name] for name in np.unique(speakers)]
+    if len(theirs) < 2:
+        return None
     drawn = [
         figure(np.concatenate([theirs[k] for k in rng.integers(0, len(theirs), len(theirs))])) for _ in range(DRAWS)
     ]
