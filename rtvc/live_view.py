@@ -26,6 +26,7 @@ from rtvc.engine.live import LiveSession
 from rtvc.engine.network import choose_for_session
 from rtvc.engine.status import LiveStatus, host_ms
 from rtvc.engine.suppressor import check_suppression
+from rtvc.engine.timbres import built_in_timbres
 from rtvc.progress import StatusLine, meter
 from rtvc.sound_arguments import ChosenSound
 
@@ -81,6 +82,8 @@ def run_live(choice: LiveChoice, sound: ChosenSound, point: str) -> int:
     values = sound.values
     check_suppression(values)
     runs = choose_for_session(point, wants_neural(values))
+    if wants_neural(values):
+        built_in_timbres()
     with contextlib.ExitStack() as stack:
         devices, told = _simulated(choice) if choice.simulated else _devices_of_host(choice, stack)
         line = stack.enter_context(StatusLine())

@@ -24,12 +24,13 @@ Floats = NDArray[np.float32]
 
 MEL_BANDS = 80
 CONTENT = 128
+INPUTS = 2 * (CONTENT + 2) + CONTENT
 LATER_FRAMES = 4
 STREAMS = 2
 FRAME_UNITS, DECODER_UNITS, WAIT_UNIT_MS = 4, 5, 2.5
 NOT_THERE = -1e9
 FORMAT = 4
-CARD_KEYS = ("wait_ms", "positions", "width", "files")
+CARD = {"wait_ms": dict, "positions": int, "width": int, "files": dict}
 TIMBRE = 128
 PARTS = 5 * 601
 FILM_FILE = "film.npy"
@@ -65,7 +66,7 @@ def weights_folder() -> Path:
 def read_card(folder: Path) -> dict[str, Any]:
     """Return the machine-readable part of the card that lies beside the weights.
 
-    Raises NetworkError if there is none, it is for another version of the program, or something is missing in it.
+    Raises NetworkError if there is none, it is for another version of the program, or lacks something or has it wrong.
     """
     path = folder / "network.json"
     try:
@@ -77,9 +78,9 @@ def read_card(folder: Path) -> dict[str, Any]:
     form = card.get("format") if isinstance(card, dict) else None
     if form != FORMAT:
         raise NetworkError(f"{path}: is of format {form}, this program reads {FORMAT}; install rtvc again")
-    missing = [key for key in CARD_KEYS if key not in card]
+    missing = [key for key, kind in CARD.items() if not card.get(key) or not isinstance(card[key], kind)]
     if missing:
-        raise NetworkError(f"{path}: has no {', '.join(missing)}; install rtvc again")
+        raise NetworkError(f"{path}: has no {', '.join(missing)} that this program can use; install rtvc again")
     return card
 
 
@@ -103,15 +104,16 @@ class _Step:
         self._path = path
         self._bind({})
 
-    def check(self, shapes: dict[str, tuple[int, ...]], carried: tuple[str, ...]) -> None:
-        """Raise NetworkError if an array is of another shape, or what is carried comes out of another than it goes in.
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an array. Raises NetworkError if there is none of that name."""
+        if name not in self.arrays:
+            raise NetworkError(f"{self._path}: has no {name}, so it is not this program's; install rtvc again")
+        return self.arrays[name].shape
 
-        KeyError if the graph has no array of that name.
-        """
-        shapes = shapes | {f"{name}_out": self.arrays[name].shape for name in carried}
+    def check(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Raise NetworkError if an array is missing or of another shape than here."""
         for name, shape in shapes.items():
-            found = self.arrays[name].shape
-            if found != shape:
+            if (found := self.shape(name)) != shape:
                 raise NetworkError(f"{self._path}: {name} is {found}, {shape} was expected; install rtvc again")
 
     def twin(self, shared: str) -> _Step:
@@ -183,33 +185,43 @@ class Network:
         card = read_card(folder)
         if precision not in card["files"]:
             raise NetworkError(f"{folder}: holds no {precision} weights, only {', '.join(card['files'])}")
-        names, width = card["files"][precision], int(card["width"])
-        if point not in card["wait_ms"] or not {"encoder", point, "decoder"} <= set(names):
-            raise NetworkError(f"{folder / 'network.json'}: names no file for {point}; install rtvc again")
-        self.wait_ms = float(card["wait_ms"][point])
-        positions = _sinusoids(int(card["positions"]), width)
-        encoder, self._head, self._decoder = (
-            _Step(folder / names[name], provider) for name in ("encoder", point, "decoder")
-        )
+        names, wait_ms = card["files"][precision], card["wait_ms"].get(point)
+        files = [names.get(name) if isinstance(names, dict) else None for name in ("encoder", point, "decoder")]
+        if not isinstance(wait_ms, int | float) or not all(isinstance(file, str) for file in files):
+            raise NetworkError(f"{folder / 'network.json'}: has no files or no wait_ms for {point}; install rtvc again")
+        self.wait_ms = float(wait_ms)
+        encoder, self._head, self._decoder = (_Step(folder / file, provider) for file in files)
         self.provider = encoder.provider
         self._film_matrix = _read_film(folder / FILM_FILE)
-        try:
-            encoder.check({"mel": (1, 4, MEL_BANDS), "frame": (1, 1, width)}, carried=("stem",))
-            inputs = self._decoder.arrays["x"].shape
-            heads = 1 if point == "fast" else 2  # that of the later frame beside its own
-            self._head.check({"frame": (1, 1, width), "content": inputs, "also": (heads, 2)}, carried=("state",))
-            self._decoder.check({"parts": (1, 1, PARTS)}, carried=("memory_in", "memory"))
-            made, taken = self._film_matrix.shape[1], self._decoder.arrays["film"].shape[-1]
-            if made != taken:
-                said = f"makes films of {made} numbers, {names['decoder']} takes {taken}"
-                raise NetworkError(f"{folder / FILM_FILE}: {said}; install rtvc again")
-            self._streams = [
-                _Stream(step, positions) for step in (encoder, *(encoder.twin("mel") for _ in range(STREAMS - 1)))
-            ]
-            self._bind(encoder.arrays["mel"])
-        except KeyError as error:
-            raise NetworkError(f"{folder}: the graphs have no {error}; they are not this program's") from error
+        self._check(encoder, card["width"], heads=1 if point == "fast" else 2)  # `clear` hears a later frame, too
+        made, taken = self._film_matrix.shape[1], self._decoder.shape("film")[1]
+        if made != taken:
+            said = f"makes films of {made} numbers, {files[-1]} takes {taken}"
+            raise NetworkError(f"{folder / FILM_FILE}: {said}; install rtvc again")
+        positions = _sinusoids(card["positions"], card["width"])
+        self._streams = [
+            _Stream(step, positions) for step in (encoder, *(encoder.twin("mel") for _ in range(STREAMS - 1)))
+        ]
+        self._bind(encoder.arrays["mel"])
         self.reset()
+
+    def _check(self, encoder: _Step, width: int, heads: int) -> None:
+        """Raise NetworkError unless all that is bound is there, and of shapes that fit the card and each other."""
+        frame, inputs = (1, 1, width), (1, 1, INPUTS)
+        slots, layers = encoder.shape("unborn")[-1:], encoder.shape("key")[:1]
+        ring, new = (*layers, *slots, width), (*layers, 1, width)
+        encoder.check({
+            "mel": (1, 4, MEL_BANDS), "stem_out": encoder.shape("stem"), "place": frame, "frame": frame,
+            "unborn": (1, 1, *slots), "keys": ring, "values": ring, "key": new, "value": new,
+        })  # fmt: skip
+        head, decoder = self._head, self._decoder
+        head.check(
+            {"phase": (1,), "frame": frame, "content": inputs, "also": (heads, 2), "state_out": head.shape("state")}
+        )
+        decoder.check({
+            "x": inputs, "film": (1, *decoder.shape("film")[-1:]), "parts": (1, 1, PARTS),
+            "memory_in_out": decoder.shape("memory_in"), "memory_out": decoder.shape("memory"),
+        })  # fmt: skip
 
     def _bind(self, mel: Floats) -> None:
         head, decoder = self._head.arrays, self._decoder.arrays
@@ -295,7 +307,7 @@ def _read_film(path: Path) -> Floats:
         matrix = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise NetworkError(f"{path}: cannot be read; install rtvc again ({error})") from None
-    if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or len(matrix) != TIMBRE + 1:
+    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind != "f" or matrix.shape[:-1] != (TIMBRE + 1,):
         raise NetworkError(f"{path}: is not this program's; install rtvc again")
     return matrix.astype(np.float32)
 

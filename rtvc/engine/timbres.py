@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import NetworkError, read_card, weights_folder
+from .network import TIMBRE, NetworkError, read_card, weights_folder
 from .params import TIMBRES
 
 
@@ -29,10 +29,17 @@ class Timbre:
 def built_in_timbres() -> list[Timbre]:
     """Return the voices in the order of params.TIMBRES.
 
-    Raises NetworkError if the weights lack one of them.
+    Raises NetworkError if the weights lack one of them, or have it wrong.
     """
-    voices = read_card(weights_folder()).get("voices", {})
-    missing = [name for name in TIMBRES if name not in voices]
-    if missing:
-        raise NetworkError(f"{weights_folder()}: the weights have no voice {', '.join(missing)}")
-    return [Timbre(np.array(voices[name]["timbre"], np.float32), float(voices[name]["home_hz"])) for name in TIMBRES]
+    folder = weights_folder()
+    voices, timbres = read_card(folder).get("voices"), []
+    for name in TIMBRES:
+        try:
+            timbre = Timbre(np.array(voices[name]["timbre"], np.float32), float(voices[name]["home_hz"]))
+        except (KeyError, TypeError, ValueError):
+            timbre = Timbre(np.zeros(0, np.float32), 0.0)
+        if timbre.vector.shape != (TIMBRE,) or not timbre.home_hz > 0.0:
+            said = f"has no voice {name} of {TIMBRE} numbers and a pitch"
+            raise NetworkError(f"{folder / 'network.json'}: {said}; install rtvc again")
+        timbres.append(timbre)
+    return timbres
