@@ -41,7 +41,7 @@ def add_sound_arguments(parser: argparse.ArgumentParser) -> None:
         "--voice", metavar="NAME", help=f"speak as this neural voice: {names}, or one of your own (rtvc voices list)"
     )
     group.add_argument(
-        "--latency", choices=OPERATING_POINTS, help="of the neural voice: fast (about 43 ms) or clear (93 ms)"
+        "--latency", choices=OPERATING_POINTS, help="of the neural voice: fast (about 43 ms) or clear (about 93 ms)"
     )
     group.add_argument("--pitch", metavar="SEMITONES", help="shorthand for --set pitch.semitones=SEMITONES")
     group.add_argument("--formant", metavar="RATIO", help="shorthand for --set formant.ratio=RATIO")

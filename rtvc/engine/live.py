@@ -219,16 +219,20 @@ class LiveSession:
     def status(self) -> LiveStatus:
         """Return the session's state and counters."""
         with self._lock:
+            runs = self._provider
             if not self._shared:
-                return LiveStatus("stopped", faults=dict(self._faults.counts), outage_ms=self._faults.outage_ms)
+                return LiveStatus(
+                    "stopped", provider=runs.provider, provider_reason=runs.reason,
+                    faults=dict(self._faults.counts), outage_ms=self._faults.outage_ms,
+                )  # fmt: skip
             own = bool(self._values[_VOICE] == _OWN)
             return LiveStatus(
                 state=self._state,
                 message=self._message,
                 device_ms=self._streams.latency_ms() if self._streams else None,
                 block_frames=self._streams.block_frames if self._streams else 0,
-                provider=self._provider.provider,
-                provider_reason=self._provider.reason,
+                provider=runs.provider,
+                provider_reason=runs.reason,
                 engine_restarts=self._restarts,
                 device_reopens=self._reopens,
                 faults=dict(self._faults.counts),

@@ -186,8 +186,8 @@ class Network:
         if precision not in card["files"]:
             raise NetworkError(f"{folder}: holds no {precision} weights, only {', '.join(card['files'])}")
         names, wait_ms = card["files"][precision], card["wait_ms"].get(point)
-        files = [names.get(name) if isinstance(names, dict) else None for name in ("encoder", point, "decoder")]
-        if not isinstance(wait_ms, int | float) or not all(isinstance(file, str) for file in files):
+        files = [names.get(name, "") if isinstance(names, dict) else "" for name in ("encoder", point, "decoder")]
+        if not isinstance(wait_ms, int | float) or not all(file and isinstance(file, str) for file in files):
             raise NetworkError(f"{folder / 'network.json'}: has no files or no wait_ms for {point}; install rtvc again")
         self.wait_ms = float(wait_ms)
         encoder, self._head, self._decoder = (_Step(folder / file, provider) for file in files)

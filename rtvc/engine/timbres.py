@@ -32,14 +32,14 @@ def built_in_timbres() -> list[Timbre]:
     Raises NetworkError if the weights lack one of them, or have it wrong.
     """
     folder = weights_folder()
-    voices, timbres = read_card(folder).get("voices"), []
+    voices, timbres = read_card(folder).get("voices", {}), []
     for name in TIMBRES:
         try:
-            timbre = Timbre(np.array(voices[name]["timbre"], np.float32), float(voices[name]["home_hz"]))
+            vector, home_hz = np.array(voices[name]["timbre"], np.float32), float(voices[name]["home_hz"])
         except (KeyError, TypeError, ValueError):
-            timbre = Timbre(np.zeros(0, np.float32), 0.0)
-        if timbre.vector.shape != (TIMBRE,) or not timbre.home_hz > 0.0:
+            vector, home_hz = np.zeros(0, np.float32), 0.0
+        if vector.shape != (TIMBRE,) or not home_hz > 0.0:
             said = f"has no voice {name} of {TIMBRE} numbers and a pitch"
             raise NetworkError(f"{folder / 'network.json'}: {said}; install rtvc again")
-        timbres.append(timbre)
+        timbres.append(Timbre(vector, home_hz))
     return timbres

@@ -49,6 +49,7 @@ def test_voices_presets_mute_and_panic(ctl: Any, still: Served) -> None:
     assert ctl("panic")[0] == 0 and still.desk.sound.panic
     assert ctl("panic", "off")[0] == 0 and not still.desk.sound.panic
     assert "stopped" in ctl("status")[1]
+    assert "provider_reason      no other was tried" in ctl("status")[1].splitlines()
     assert json.loads(ctl("--json", "raw", "GetParam", '{"id": "voice.name"}')[1])["value"] == "silence"
 
 

@@ -19,6 +19,7 @@ import pytest
 from rtvc.config import Control as ControlConfig
 from rtvc.control.client import Control
 from rtvc.control.session import desk_settings
+from rtvc.engine.network import choose_for_session
 from rtvc.engine.params import to_vector
 
 
@@ -53,7 +54,9 @@ def test_it_serves_a_panel_and_ends_cleanly() -> None:
         found = re.search(r"panel: http://127\.0\.0\.1:(\d+)/", "".join(said))
         assert found, said
         with Control(f"ws://127.0.0.1:{found[1]}/") as control:
-            assert control.status()["state"] == "running"
+            status, expected = control.status(), choose_for_session("clear", speaks=False)
+            assert status["state"] == "running"
+            assert status["provider"] == expected.provider and status["provider_reason"]
             assert control.set({"pitch.semitones": 2})["applied_at"] is not None
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

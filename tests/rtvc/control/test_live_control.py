@@ -13,6 +13,7 @@ import soundfile
 
 from rtvc.control.client import Control, ControlError
 from rtvc.control.wire import Intent
+from rtvc.engine.network import ON_CPU
 from rtvc.engine.params import default_values, from_vector
 from rtvc.engine.replay import replay
 from rtvc.flight_bundle import read_bundle
@@ -52,6 +53,7 @@ def test_a_change_is_heard_and_says_from_when(sounding: Served, control: Control
     assert 0 < answer["applied_at"] <= status["applied_sample"] + 48000
     await_pitch(sounding, TONE_HZ * 2 ** (7 / 12))
     assert status["muted"] is False and status["recording"]["active"] is False
+    assert (status["provider"], status["provider_reason"]) == (ON_CPU.provider, ON_CPU.reason)
     assert status["delay_ms"] == pytest.approx(status["voice_delay_ms"] + status["in_flight_ms"], abs=0.02)
 
 

@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from rtvc.cli import main
 from rtvc.engine import network as module
+from rtvc.engine import timbres
 from rtvc.engine.network import (
     CPU,
     FILM_FILE,
@@ -139,7 +144,24 @@ def test_a_file_that_is_no_model_is_named(weights: Path) -> None:
 
 def test_a_foreign_model_is_refused(weights: Path) -> None:
     shutil.copyfile(weights / "decoder.int8.onnx", weights / "encoder.int8.onnx")
-    with pytest.raises(NetworkError, match="not this program's"):
+    with pytest.raises(NetworkError, match=r"encoder\.int8\.onnx: has no unborn, so it is not this program's"):
+        Network(folder=weights)
+
+
+def write_foreign_decoder(path: Path) -> None:
+    """Write a graph with the decoder's names and other sizes."""
+    shapes = {"x": [1, 1, 10], "film": [1, 20], "memory_in": [1, 6, 10], "memory": [8, 6, 20]}
+    copies = {"parts": "x", "memory_in_out": "memory_in", "memory_out": "memory"}
+    taken = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[of]) for name, of in copies.items()]
+    nodes = [helper.make_node("Identity", [of], [name]) for name, of in copies.items()]
+    graph, opset = helper.make_graph(nodes, "foreign", taken, made), helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
+
+
+def test_a_foreign_model_of_the_same_names_is_refused(weights: Path) -> None:
+    write_foreign_decoder(weights / "decoder.int8.onnx")
+    with pytest.raises(NetworkError, match=r"decoder\.int8\.onnx: x is \(1, 1, 10\), \(1, 1, 388\) was expected"):
         Network(folder=weights)
 
 
@@ -154,6 +176,9 @@ def test_heads_of_another_operating_point_are_refused(weights: Path) -> None:
     shutil.copyfile(weights / "fast.int8.onnx", weights / "clear.int8.onnx")
     with pytest.raises(NetworkError, match=r"clear\.int8\.onnx: also is \(1, 2\), \(2, 2\) was expected"):
         Network("clear", folder=weights)
+    shutil.copyfile(weights_folder() / "clear.int8.onnx", weights / "fast.int8.onnx")
+    with pytest.raises(NetworkError, match=r"fast\.int8\.onnx: also is \(2, 2\), \(1, 2\) was expected"):
+        Network("fast", folder=weights)
 
 
 def test_a_film_of_another_width_is_refused(weights: Path) -> None:
@@ -161,14 +186,21 @@ def test_a_film_of_another_width_is_refused(weights: Path) -> None:
     np.save(weights / FILM_FILE, film[:, :-2])
     with pytest.raises(NetworkError, match=r"film\.npy: makes films of 4606 numbers, decoder\.int8\.onnx takes 4608"):
         Network(folder=weights)
+    np.save(weights / FILM_FILE, film.astype(str))
+    with pytest.raises(NetworkError, match=r"film\.npy: is not this program's"):
+        Network(folder=weights)
 
 
 @pytest.mark.parametrize(
     ("card", "said"),
     [
         ([1, 2], "is of format None"),
-        ({"wait_ms": None}, "has no wait_ms"),
-        ({"files": {"int8": {"encoder": "encoder.int8.onnx", "clear": "clear.int8.onnx"}}}, "names no file for clear"),
+        ({"wait_ms": None}, "has no wait_ms that this program can use"),
+        ({"wait_ms": [65.0], "width": "384"}, "has no wait_ms, width that"),
+        ({"positions": 0}, "has no positions"),
+        ({"wait_ms": {"clear": "long"}}, "has no files or no wait_ms for clear"),
+        ({"files": {"int8": {"encoder": "encoder.int8.onnx", "clear": "clear.int8.onnx"}}}, "has no files or no wait"),
+        ({"files": {"int8": "encoder.int8.onnx"}}, "has no files or no wait_ms for clear"),
     ],
 )
 def test_a_card_that_is_not_whole_is_refused(weights: Path, card: object, said: str) -> None:
@@ -181,16 +213,55 @@ def test_a_card_that_is_not_whole_is_refused(weights: Path, card: object, said: 
         Network(folder=weights)
 
 
-def test_a_command_says_it_in_a_line(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def narrow_the_film(weights: Path) -> str:
     np.save(weights / FILM_FILE, np.load(weights / FILM_FILE)[:, :-2])
-    monkeypatch.setattr(module, "weights_folder", lambda: weights)
-    sample = str(resources.files("rtvc") / "samples" / "male.flac")
-    assert main(["convert", sample, str(tmp_path / "out.wav"), "--voice", "emma"]) == 1
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert "film.npy: makes films of 4606 numbers" in lines[-1] and not any("Traceback" in line for line in lines)
-    assert not (tmp_path / "out.wav").exists()
+    return "film.npy: makes films of 4606 numbers"
+
+
+def replace_the_decoder(weights: Path) -> str:
+    write_foreign_decoder(weights / "decoder.int8.onnx")
+    return "decoder.int8.onnx: x is (1, 1, 10)"
+
+
+def replace_the_heads(weights: Path) -> str:
+    shutil.copyfile(weights / "fast.int8.onnx", weights / "clear.int8.onnx")
+    return "clear.int8.onnx: also is (1, 2)"
+
+
+def cut_a_timbre(weights: Path) -> str:
+    card = json.loads((weights / "network.json").read_text("utf-8"))
+    card["voices"]["emma"]["timbre"].pop()
+    (weights / "network.json").write_text(json.dumps(card), "utf-8")
+    return "network.json: has no voice emma of 128 numbers"
+
+
+def lose_the_voices(weights: Path) -> str:
+    card = json.loads((weights / "network.json").read_text("utf-8")) | {"voices": ["emma"]}
+    (weights / "network.json").write_text(json.dumps(card), "utf-8")
+    return "network.json: has no voice heart"
+
+
+@pytest.mark.parametrize("command", ["convert", "live"])
+@pytest.mark.parametrize(
+    "spoil", [narrow_the_film, replace_the_decoder, replace_the_heads, cut_a_timbre, lose_the_voices]
+)
+def test_a_command_says_in_a_line_what_is_wrong_with_the_weights(
+    spoil: Callable[[Path], str],
+    command: str,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = spoil(weights)
+    for place in (module, timbres):
+        monkeypatch.setattr(place, "weights_folder", lambda: weights)
+    sample, target = str(resources.files("rtvc") / "samples" / "male.flac"), tmp_path / "out.wav"
+    asked = [sample, str(target)] if command == "convert" else ["--simulated", "--no-control", "--seconds", "1"]
+    assert main([command, *asked, "--voice", "emma", "--latency", "clear"]) == 1
+    (line,) = [part for part in re.split(r"[\r\n]", capsys.readouterr().err) if "rtvc: " in part]
+    assert said in line and line.endswith("install rtvc again")
+    assert not target.exists()
 
 
 def test_the_engine_and_the_trained_networks_mean_the_same_frames() -> None:
@@ -199,8 +270,9 @@ def test_the_engine_and_the_trained_networks_mean_the_same_frames() -> None:
 
     for name in ("MEL_BANDS", "STREAMS", "FRAME_UNITS", "DECODER_UNITS", "WAIT_UNIT_MS"):
         assert getattr(module, name) == getattr(encoder, name), name
-    for name in ("CONTENT", "LATER_FRAMES"):
+    for name in ("CONTENT", "INPUTS", "LATER_FRAMES", "TIMBRE"):
         assert getattr(module, name) == getattr(generator, name), name
+    assert generator.PARTS * generator.BINS == module.PARTS
     assert neural_voice.AHEAD == generator.AHEAD
     assert set(module.OPERATING_POINTS) == set(encoder.WAIT_MS)
     for point in module.OPERATING_POINTS:

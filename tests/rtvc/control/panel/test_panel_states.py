@@ -125,6 +125,8 @@ def test_raw_voice_and_a_failed_neural_voice_are_conspicuous(twin: Twin, pages: 
     twin.neural, twin.message, twin.rung_reason = "speaks", "", "other programs take the processor"
     page.wait_for_selector("[data-banner=rung]")
     assert "other programs take the processor" in page.locator("[data-banner=rung]").inner_text()
+    runs = page.locator("#engine dd[title]")  # beside the voice in use: what runs the networks, and why
+    assert runs.get_attribute("title") == "CPUExecutionProvider: no other is installed"
 
 
 def test_meters_move_and_hold_their_peak(panel: Panel) -> None:
