@@ -324,12 +324,15 @@ def choose_provider(point: str = "clear", precision: str = "int8", folder: Path 
     for name in PREFERRED:
         if name not in ort.get_available_providers():
             continue
+        ort.set_default_logger_severity(4)  # what it would write of a missing device on the terminal, the reason tells
         try:
             network = Network(point, precision, folder, name)
             took_s, parts = _trial(network)
         except Exception as error:  # a provider may fail in any way; it is then not used
             choice = Choice(choice.provider, f"{choice.reason}; {name} failed: {str(error).splitlines()[0]}")
             continue
+        finally:
+            ort.set_default_logger_severity(2)
         if network.provider != name:
             said = "is installed but finds no device"
         elif float(np.abs(parts - truth).max()) > AGREE:

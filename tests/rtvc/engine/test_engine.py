@@ -13,7 +13,6 @@ from numba.core.runtime import _nrt_python, rtsys
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
-from rtvc.engine.build import neural_voice
 from rtvc.engine.engine import CEILING_DBFS, Engine
 from rtvc.engine.ladder import DSP, FP32, INT8, SILENCE
 from rtvc.engine.params import PARAMS, Value, to_vector
@@ -112,10 +111,8 @@ def test_reset_forgets_everything() -> None:
     np.testing.assert_array_equal(run(engine, x), first)
 
 
-@pytest.mark.parametrize(("name", "turns"), [("dsp", 20), ("neural", 8)])
-def test_processing_allocates_no_sample_memory(name: str, turns: int) -> None:
-    neural = neural_voice() if name == "neural" else None
-    engine = Engine(48000, to_vector({**RICH, "voice.name": name}), neural)
+def test_processing_allocates_no_sample_memory() -> None:
+    engine = Engine(48000, to_vector(RICH))
     x, y = speechlike(48000, 0.5), np.zeros(24000, np.float32)
     for start in range(0, 12000, 256):
         engine.process(x[start : start + 256], y[start : start + 256])
@@ -125,13 +122,13 @@ def test_processing_allocates_no_sample_memory(name: str, turns: int) -> None:
     tracemalloc.start()
     traced = []
     for _ in range(3):
-        for _ in range(turns):
+        for _ in range(20):
             for start in range(0, 12000, 256):
                 engine.process(x[start : start + 256], y[start : start + 256])
         traced.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     kernels_after = rtsys.get_allocation_stats()
-    assert traced[2] - traced[1] < 2048  # no growth, but for the interpreter's own caches
+    assert traced[2] - traced[1] < 2048  # nothing grows with 940 blocks more, but for the interpreter's own caches
     live = kernels_after.alloc - kernels_after.free - (kernels_before.alloc - kernels_before.free)
     assert live == 0
 
