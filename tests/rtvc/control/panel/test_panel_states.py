@@ -118,6 +118,7 @@ def test_raw_voice_and_a_failed_neural_voice_are_conspicuous(twin: Twin, pages: 
     page.click("#raw")
     page.wait_for_selector("[data-banner=raw]", state="detached")
     page.click("#voices >> text=Heart")
+    until(lambda: twin.neural == "speaks", page)  # else the click may come after what follows
     twin.neural, twin.message = "failed", "the decoder ran out of memory"
     page.wait_for_selector("[data-banner=neural]")
     until(lambda: "the decoder ran out of memory" in page.locator("[data-banner=neural]").inner_text(), page)
