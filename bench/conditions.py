@@ -22,13 +22,11 @@ from bench.judges import RATE_HZ, Judges, Signal, at_16k, normalise_text, word_e
 from bench.presets import balanced, pack, read, recording
 from bench.quality import THRESHOLDS, bundled_references
 from bench.report import Report, arguments
-from bench.suppress import at_48k, in_noise
+from bench.suppress import RATE_HZ as ENGINE_HZ
+from bench.suppress import at_48k, in_noise, spoken
 from rtvc.audio.files import READ_SUFFIXES
-from rtvc.engine.build import build_engine
-from rtvc.engine.params import to_vector
 from rtvc.train.augment import room
 
-ENGINE_HZ, BLOCK_FRAMES = 48_000, 480
 QUIET_DBFS, LOUD_DB, SNR_DB = -40.0, 12.0, 10
 MUSIC_S = 20.0
 Spoiling = Callable[[Signal, int], Signal]
@@ -52,7 +50,7 @@ def main() -> None:
         errors, near, mos, overall = np.zeros(2), [], [], []
         for k, source in enumerate(sources):
             x, turn = at_16k(*source.sound), k % len(voices)
-            y = spoken(spoil(x / np.float32(max(float(np.abs(x).max()), 1e-6)), k), voices[turn], point)
+            y = said(spoil(x / np.float32(max(float(np.abs(x).max()), 1e-6)), k), voices[turn], point)
             errors += word_errors(source.text, judges.transcribe(y, ENGINE_HZ))
             both = zip(judges.speakers(y, ENGINE_HZ), targets[turn], strict=True)
             near.append([float(made @ wanted) for made, wanted in both])
@@ -64,7 +62,7 @@ def main() -> None:
                    distillmos=float(np.mean(mos)), ovrl=float(np.mean(overall)))  # fmt: skip
     for point in args.latency.split(","):
         x = music(0)
-        y = spoken(x, voices[0], point)
+        y = said(x, voices[0], point)
         words = len(normalise_text(judges.transcribe(y, ENGINE_HZ)).split())
         drop_db = float(20 * np.log10(max(float(y.std()), 1e-6) / float(x.std())))
         report.row(point=point, speech="music alone", out_minus_in_db=drop_db, words_a_minute=60.0 * words / MUSIC_S)
@@ -89,16 +87,9 @@ def spoilings(noise: Path | None) -> dict[str, Spoiling]:
     return ways
 
 
-def spoken(x: Signal, voice: str, point: str) -> Signal:
-    """Return what a fresh engine makes of 16 kHz sound in a voice, without its delay, at ENGINE_HZ."""
-    engine = build_engine(values=to_vector({"voice.name": "neural", "voice.timbre": voice}), point=point)
-    late = engine.delay_frames
-    x = at_48k(x, RATE_HZ)
-    x = np.concatenate([x, np.zeros(late + (-len(x) - late) % BLOCK_FRAMES)]).astype(np.float32)
-    y = np.zeros_like(x)
-    for start in range(0, len(x), BLOCK_FRAMES):
-        engine.process(x[start : start + BLOCK_FRAMES], y[start : start + BLOCK_FRAMES])
-    return y[late:]
+def said(x: Signal, voice: str, point: str) -> Signal:
+    """Return what a fresh engine makes of 16 kHz sound in a voice, at ENGINE_HZ."""
+    return spoken(at_48k(x, RATE_HZ), {"voice.name": "neural", "voice.timbre": voice}, point)[0]
 
 
 def unvoiced(x: Signal, share: float) -> Signal:

@@ -42,9 +42,9 @@ def in_noise(speech: Signal, noise: Signal, snr_db: int | None) -> Signal:
     return np.asarray(np.clip(x + y, -1.0, 1.0), np.float32)
 
 
-def spoken(x: Signal, voice: str, point: str, suppress: bool) -> tuple[Signal, float, float]:
+def spoken(x: Signal, sound: dict[str, Value], point: str) -> tuple[Signal, float, float]:
     """Return what a fresh engine makes of x, without its delay; the processor seconds it took, and the delay in ms."""
-    engine = build_engine(values=to_vector({**VOICES[voice], "suppress.on": suppress}), point=point)
+    engine = build_engine(values=to_vector(sound), point=point)
     late = engine.delay_frames
     x = np.concatenate([x, np.zeros(late + (-len(x) - late) % BLOCK_FRAMES, np.float32)])
     y = np.zeros_like(x)
@@ -70,7 +70,7 @@ def measure(
         scores, took_s, sound_s, delay_ms = [], 0.0, 0.0, 0.0
         for number, source in enumerate(sources):
             x = in_noise(at_48k(*source.sound), noises[number % len(noises)], snr)
-            y, seconds, delay_ms = spoken(x, voice, point, suppress)
+            y, seconds, delay_ms = spoken(x, {**VOICES[voice], "suppress.on": suppress}, point)
             took_s, sound_s = took_s + seconds, sound_s + len(x) / RATE_HZ
             wrong, of = word_errors(source.text, judges.transcribe(y, RATE_HZ))
             edits, words = edits + wrong, words + of

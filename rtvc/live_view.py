@@ -83,7 +83,7 @@ def run_live(choice: LiveChoice, sound: ChosenSound, point: str) -> int:
     check_suppression(values)
     runs = choose_for_session(point, wants_neural(values))
     if wants_neural(values):
-        built_in_timbres()
+        built_in_timbres()  # refused here, before any device is opened
     with contextlib.ExitStack() as stack:
         devices, told = _simulated(choice) if choice.simulated else _devices_of_host(choice, stack)
         line = stack.enter_context(StatusLine())

@@ -101,18 +101,9 @@ def keep_codebook(folder: Path, codebook: Path, codes: int = CODES) -> None:
         )
 
 
-def make_codes(
-    folder: Path, seed: int = 0, codebook: Path | None = None, codes: int = CODES, progress: Progress | None = None
-) -> str:
-    """Give every row of the set its codes; make the codebook if there is none. Return what was done, for the user.
-
-    codebook: take this .npy file's codes; they stay in the set even while nothing is aligned. Raises TrainingError as
-    `keep_codebook` does.
-    """
+def make_codes(folder: Path, seed: int = 0, codes: int = CODES, progress: Progress | None = None) -> str:
+    """Give every row of the set its codes; make the codebook if there is none. Return what was done, for the user."""
     said = "codebook kept"
-    if codebook is not None:
-        keep_codebook(folder, codebook, codes)
-        said = f"codebook of {codebook}"
     data = TrainingSet(folder)
     items = [item for item in data.items if item.aligned]
     if not items:

@@ -83,7 +83,7 @@ def data(args: argparse.Namespace) -> int:
             held_out = sum(item.dev for item in writer.items)
             print(f"{args.set}: {len(writer.items)} utterances, {hours:.2f} h, {held_out} of them held out")
         _told(skipped)
-        print(make_codes(args.set, args.seed, args.codebook, progress=progress))
+        print(make_codes(args.set, args.seed, progress=progress))
     return 0
 
 

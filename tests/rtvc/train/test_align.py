@@ -13,7 +13,7 @@ from rtvc.models.encoder import CODES, ContentEncoder, EncoderShape
 from rtvc.train import TrainingError
 from rtvc.train import align as align_module
 from rtvc.train.align import FLOOR, Listener, align, align_set, read_alignments, tokens_of_codes, write_alignments
-from rtvc.train.codebook import make_codes
+from rtvc.train.codebook import keep_codebook, make_codes
 from rtvc.train.dataset import FRAME_FRAMES, Item, SetWriter, TrainingSet
 from tests.rtvc.train.toy import TOKENS, toy_latents, toy_set
 
@@ -109,7 +109,7 @@ def test_what_codes_stand_for_comes_from_labels_or_else_from_texts_and_a_codeboo
     data = recordings(folder, ["12345678", "", "8"])
     with pytest.raises(TrainingError, match="no codebook; rtvc train data --codebook"):
         tokens_of_codes(data, *known)  # type: ignore[arg-type]
-    make_codes(folder, codebook=tmp_path / "toy" / "codebook.npy")
+    keep_codebook(folder, tmp_path / "toy" / "codebook.npy")
     chances = tokens_of_codes(data, *known)  # type: ignore[arg-type]
     labelled = tokens_of_codes(toy, *known)  # type: ignore[arg-type]
     assert chances.shape == labelled.shape == (CODES, TOKENS + 1)
@@ -122,7 +122,7 @@ def test_a_set_of_recordings_alone_is_aligned_by_an_encoder_with_its_codebook(
     toy_set(tmp_path / "toy", seconds=4.0)
     folder = tmp_path / "set"
     recordings(folder, ["123", "77"])
-    make_codes(folder, codebook=tmp_path / "toy" / "codebook.npy")
+    keep_codebook(folder, tmp_path / "toy" / "codebook.npy")
     monkeypatch.setattr(align_module, "Phones", Digits)
     monkeypatch.setattr(align_module, "Teacher", FakeTeacher)
     monkeypatch.setattr(

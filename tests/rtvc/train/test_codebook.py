@@ -11,7 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from rtvc.train import TrainingError
-from rtvc.train.codebook import k_means, make_codes, read_codebook, soft_targets, token_given_code, token_near_code
+from rtvc.train.codebook import (
+    k_means,
+    keep_codebook,
+    make_codes,
+    read_codebook,
+    soft_targets,
+    token_given_code,
+    token_near_code,
+)
 from rtvc.train.dataset import Item, SetWriter, TrainingSet
 from tests.rtvc.train.toy import CODES, TOKENS, toy_latents, toy_set
 
@@ -71,10 +79,11 @@ def test_a_codebook_stays_in_a_set_without_alignments_and_no_other_replaces_it(t
     np.save(tmp_path / "other.npy", given + 1)
     folder = unaligned(tmp_path / "set")
     for _ in range(2):  # the same one again is no second one
-        assert make_codes(folder, codebook=tmp_path / "given.npy").startswith("no utterance is aligned yet")
+        keep_codebook(folder, tmp_path / "given.npy")
+        assert make_codes(folder).startswith("no utterance is aligned yet")
     assert np.array_equal(TrainingSet(folder).codebook, given) and TrainingSet(folder).codebook.dtype == np.float32
     with pytest.raises(TrainingError, match=r"other\.npy: the set has another codebook already, .*make another set"):
-        make_codes(folder, codebook=tmp_path / "other.npy")
+        keep_codebook(folder, tmp_path / "other.npy")
     assert np.array_equal(np.load(folder / "codebook.npy"), given)
 
 
@@ -92,13 +101,13 @@ def test_a_codebook_stays_in_a_set_without_alignments_and_no_other_replaces_it(t
 def test_what_is_no_codebook_is_refused(codebook: NDArray[Any], said: str, tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", codebook, allow_pickle=True)
     with pytest.raises(TrainingError, match=rf"c\.npy: .*{said}.*rtvc train shipped"):
-        make_codes(unaligned(tmp_path / "set"), codebook=tmp_path / "c.npy")
+        keep_codebook(unaligned(tmp_path / "set"), tmp_path / "c.npy")
     assert not (tmp_path / "set" / "codebook.npy").exists()
 
 
 def test_a_codebook_that_is_not_there_or_is_another_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"gone\.npy: no such file"):
-        make_codes(unaligned(tmp_path / "set"), codebook=tmp_path / "gone.npy")
+        keep_codebook(unaligned(tmp_path / "set"), tmp_path / "gone.npy")
     for held in (b"", b"no array", b"\x93NUMPY\x01\x00"):
         (tmp_path / "c.npy").write_bytes(held)
         with pytest.raises(TrainingError, match=r"c\.npy: is no \.npy file"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rtvc.train.codebook import make_codes
+from rtvc.train.codebook import keep_codebook, make_codes
 from rtvc.train.dataset import LATENT, Item, SetWriter, TrainingSet
 
 VOWELS = ((300, 2300), (500, 1800), (700, 1200), (450, 800), (350, 1100), (650, 2000), (250, 700), (800, 1600))
@@ -61,5 +61,6 @@ def toy_set(folder: Path, seconds: float = 20.0, utterance_s: float = 2.0) -> Tr
     codebook = 1000.0 + np.random.default_rng(2).standard_normal((CODES, LATENT)).astype(np.float32)
     codebook[: TOKENS + 1] = latents
     np.save(folder / "codes.npy", codebook)
-    make_codes(folder, codebook=folder / "codes.npy")
+    keep_codebook(folder, folder / "codes.npy")
+    make_codes(folder)
     return TrainingSet(folder)
