@@ -34,6 +34,7 @@ _READ_SUFFIXES = "wav flac ogg oga opus mp3 aif aiff aifc au caf w64 rf64"
 READ_SUFFIXES = frozenset(f".{suffix}" for suffix in _READ_SUFFIXES.split())
 WRITE_FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG"}
 
+MP3_UNSURE_FRAMES = 2 * 1152  # of its two last packets; many encoders promise a part of them too much
 _CUT_SHORT = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _LENGTH_UNKNOWN = 0x7FFF_0000  # programs that write to a pipe put a size like 2**31-1 or 2**32-1 in the header
 _WAV_BYTES_MAX = 0xFFFF_0000  # above, a wav needs the 64-bit header
@@ -71,6 +72,7 @@ class AudioReader:
         self.bits = (
             16 if self._file.subtype in ("PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW") or self._is_lossy() else 24
         )
+        self._unsure = MP3_UNSURE_FRAMES if self._file.format == "MP3" else 0
         self.nonfinite = 0
         self._done = 0
         self._frames = np.empty((BLOCK_FRAMES, self.channels), np.float32)
@@ -119,7 +121,7 @@ class AudioReader:
             filled += got
             self._done += got
             if got < want:
-                if self._done < self.frames:
+                if self._done + self._unsure < self.frames:
                     raise self._cut_short(self.frames, self._done, "frames")
                 if self.nonfinite == self._done * self.channels:
                     what = f"none of {self.nonfinite} samples is a number (NaN, infinite)"

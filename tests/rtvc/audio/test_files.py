@@ -159,6 +159,21 @@ def test_a_truncated_stream_names_both_lengths(tmp_path: Path, suffix: str) -> N
         read_all(path)
 
 
+@pytest.mark.parametrize(("packets", "read"), [(1, True), (3, False)])
+def test_an_mp3_may_promise_a_packet_too_much(tmp_path: Path, packets: int, read: bool) -> None:
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, noise(100_000), 48000)
+    data = bytearray(path.read_bytes())
+    count = slice(data.index(b"Xing") + 8, data.index(b"Xing") + 12)
+    data[count] = (int.from_bytes(data[count], "big") + packets).to_bytes(4, "big")
+    path.write_bytes(data)
+    if read:
+        assert 100_000 <= len(read_all(path)[0]) < 100_000 + 1152
+    else:
+        with pytest.raises(AudioFileError, match="cut short"):
+            read_all(path)
+
+
 def test_a_truncated_ogg_is_read_with_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "a.ogg"
     with AudioWriter(path, 48000, 200_000) as writer:
