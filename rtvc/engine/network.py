@@ -29,7 +29,7 @@ LATER_FRAMES = 4
 STREAMS = 2
 FRAME_UNITS, DECODER_UNITS, WAIT_UNIT_MS = 4, 5, 2.5
 NOT_THERE = -1e9
-FORMAT = 4
+FORMAT = 5
 CARD = {"wait_ms": dict, "positions": int, "width": int, "files": dict}
 TIMBRE = 128
 PARTS = 5 * 601
@@ -116,6 +116,10 @@ class _Step:
             if (found := self.shape(name)) != shape:
                 raise NetworkError(f"{self._path}: {name} is {found}, {shape} was expected; install rtvc again")
 
+    def rings(self) -> list[tuple[str, str]]:
+        """Return what attention remembers and what a frame puts into it, by names: keys.0 and key.0, and so on."""
+        return [(name.replace(".", "s."), name) for name in self.arrays if name.startswith(("key.", "value."))]
+
     def twin(self, shared: str) -> _Step:
         """Return the same session with arrays of its own, but for the one called `shared`."""
         other = copy(self)
@@ -150,8 +154,8 @@ class _Stream:
     def __init__(self, step: _Step, positions: Floats) -> None:
         arrays = step.arrays
         self._step, self._positions = step, positions
-        self._keys, self._values, self.unborn = arrays["keys"], arrays["values"], arrays["unborn"][0, 0]
-        self._place, self._new_key, self._new_value = arrays["place"][0, 0], arrays["key"], arrays["value"]
+        self.unborn, self._place = arrays["unborn"][0, 0], arrays["place"][0, 0]
+        self._rings = [(arrays[ring], arrays[new][:, 0]) for ring, new in step.rings()]
         self._stem, self._stem_out, self.frame = arrays["stem"], arrays["stem_out"], arrays["frame"]
         self._frames = 0
 
@@ -167,8 +171,8 @@ class _Stream:
         slot = self._frames % len(self.unborn)
         self._place[:] = self._positions[self._frames % len(self._positions)]
         self._step.run()
-        self._keys[:, slot] = self._new_key[:, 0]
-        self._values[:, slot] = self._new_value[:, 0]
+        for ring, new in self._rings:
+            ring[:, slot] = new
         self.unborn[slot] = 0.0
         self._frames += 1
         self._stem[...] = self._stem_out
@@ -208,12 +212,14 @@ class Network:
     def _check(self, encoder: _Step, width: int, heads: int) -> None:
         """Raise NetworkError unless all that is bound is there, and of shapes that fit the card and each other."""
         frame, inputs = (1, 1, width), (1, 1, INPUTS)
-        slots, layers = encoder.shape("unborn")[-1:], encoder.shape("key")[:1]
-        ring, new = (*layers, *slots, width), (*layers, 1, width)
+        slots = encoder.shape("unborn")[-1]
         encoder.check({
             "mel": (1, 4, MEL_BANDS), "stem_out": encoder.shape("stem"), "place": frame, "frame": frame,
-            "unborn": (1, 1, *slots), "keys": ring, "values": ring, "key": new, "value": new,
+            "unborn": (1, 1, slots),
         })  # fmt: skip
+        for ring, new in encoder.rings():
+            attending, _, part = encoder.shape(new)
+            encoder.check({ring: (attending, slots, part), new: (attending, 1, part)})
         head, decoder = self._head, self._decoder
         head.check(
             {"phase": (1,), "frame": frame, "content": inputs, "also": (heads, 2), "state_out": head.shape("state")}

@@ -1,6 +1,6 @@
 """Trained networks to the ONNX files that the live engine runs, in fp32 and with 8-bit weights.
 
-The 8-bit files hold every matrix in blocks of 64 with a scale each (MatMulNBits, accuracy level 4: products of bytes).
+The 8-bit files hold every matrix in blocks of 128 with a scale each (MatMulNBits, accuracy level 4: products of bytes).
 After writing, the files are run through onnxruntime on random sound and compared with PyTorch; the differences
 are returned, and go into the card.
 """
@@ -25,7 +25,7 @@ from rtvc.models.streaming import MEMORY, PAST, EncoderStep, GeneratorStep, Poin
 
 OPSET = 17
 PRECISIONS = ("fp32", "int8")
-BLOCK = 64
+BLOCK = 128
 SPEAKER_FILE = "speaker.onnx"
 
 
@@ -40,19 +40,19 @@ class Graph:
 
 def graphs(content: ContentEncoder, generator: Generator, codebook: NDArray[np.float32]) -> dict[str, Graph]:
     """Return the graphs by name: encoder, the heads of each operating point, decoder."""
-    width, layers, hidden = content.shape.width, content.shape.layers, content.shape.head_width
+    width, heads, hidden = content.shape.width, content.shape.heads, content.shape.head_width
+    attended = [(name, k) for name in ("key", "value") for k in range(content.shape.layers)]
     found = {
         "encoder": Graph(
             EncoderStep(content.encoder),
             {
                 "mel": torch.zeros(1, 4, MEL_BANDS),
                 "stem": torch.zeros(1, 1, width),
-                "keys": torch.zeros(layers, PAST, width),
-                "values": torch.zeros(layers, PAST, width),
                 "unborn": torch.zeros(1, 1, PAST),
                 "place": torch.zeros(1, 1, width),
+                **{f"{name}s.{k}": torch.zeros(heads, PAST, width // heads) for name, k in attended},
             },
-            ("frame", "stem_out", "key", "value"),
+            ("frame", "stem_out", *(f"{name}.{k}" for name, k in attended)),
         ),
         "decoder": Graph(
             GeneratorStep(generator),

@@ -105,8 +105,15 @@ def _encoder_state(nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:
     for name in ("conv1", "conv2"):
         flat = next(products)
         state[f"{name}.weight"] = flat.reshape(len(flat), 3, -1).transpose(0, 2, 1)
-    for k in range(EncoderShape().layers):
-        for part in ("attn.query", "attn.key", "attn.value", "attn.out", "mlp.0", "mlp.2"):
+    shape = EncoderShape()
+    scale = (shape.width // shape.heads) ** -0.5
+    for k in range(shape.layers):
+        query, key, value = np.split(next(products), 3)
+        query_bias, _, value_bias = np.split(held[f"attended.{k}.bias"], 3)
+        state |= {f"blocks.{k}.attn.{part}.weight": of for part, of in (("key", key), ("value", value))}
+        state |= {f"blocks.{k}.attn.query.weight": query / scale, f"blocks.{k}.attn.query.bias": query_bias / scale}
+        state[f"blocks.{k}.attn.value.bias"] = value_bias
+        for part in ("attn.out", "mlp.0", "mlp.2"):
             state[f"blocks.{k}.{part}.weight"] = next(products)
     own = Encoder(EncoderShape()).state_dict()
     return {name: value for name, value in state.items() if name in own}
@@ -139,15 +146,23 @@ def _speaker_state(nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _decoder_state(folder: Path, nodes: list[Any], held: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """Return the decoder's weights by name; the nodes come in the order in which it multiplies."""
+def _decoder_state(folder: Path, nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:
+    """Return the decoder's weights by name; the nodes come in the order in which it multiplies.
+
+    What a block adds is scaled by its second product, so its own scale is 1.
+    """
     products = iter([_product(node, held) for node in nodes if node.op_type == "MatMulNBits"])
-    state = {name.removeprefix("generator."): value for name, value in held.items() if "generator." in name}
-    taps = iter([value for name, value in held.items() if value.shape == (TAPS, WIDTH) and "generator." not in name])
-    state["dec_in.weight"] = next(products).reshape(WIDTH, TAPS, INPUTS).transpose(0, 2, 1)
+    state: dict[str, Any] = {"dec_in.weight": next(products).reshape(WIDTH, TAPS, INPUTS).transpose(0, 2, 1)}
+    state |= {name: held[name] for name in ("dec_in.bias", "head.bias")}
+    norms = [*(f"dec.{k}.norm" for k in range(BLOCKS)), "dec_norm"]
+    for name, gain, shift in zip(norms, held["gain"], held["shift"], strict=True):
+        state |= {f"{name}.weight": gain, f"{name}.bias": shift}
     for k in range(BLOCKS):
-        state[f"dec.{k}.dw.weight"] = next(taps).T[:, None]
-        state[f"dec.{k}.pw1.weight"], state[f"dec.{k}.pw2.weight"] = next(products), next(products)
+        taps = np.concatenate([held["past_taps"][k], held[f"now_taps.{k}"][None]])
+        state |= {f"dec.{k}.dw.weight": taps.T[:, None], f"dec.{k}.dw.bias": held["mixed"][k, 0]}
+        for part in ("pw1", "pw2"):
+            state |= {f"dec.{k}.{part}.weight": next(products), f"dec.{k}.{part}.bias": held[f"{part}.{k}.bias"]}
+        state[f"dec.{k}.gamma"] = np.ones(WIDTH, np.float32)
     state["head.weight"] = next(products)
     film = np.load(folder / FILM_FILE, allow_pickle=False).astype(np.float32)
     state["film.weight"] = film[:TIMBRE].T

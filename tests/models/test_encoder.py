@@ -86,15 +86,16 @@ def test_single_steps_over_a_ring_of_the_past_give_the_frames_of_the_whole(
     content: ContentEncoder, mel: Tensor
 ) -> None:
     step, position = EncoderStep(content.encoder), POSITIONS - 40
-    keys = torch.zeros(SHAPE.layers, PAST, SHAPE.width)
-    values = torch.zeros_like(keys)
+    past = [torch.zeros(SHAPE.heads, PAST, SHAPE.width // SHAPE.heads) for _ in range(2 * SHAPE.layers)]
     unborn = torch.full((1, 1, PAST), -1e9)
     stem, before, frames = torch.zeros(1, 1, SHAPE.width), torch.zeros(1, 2, MEL_BANDS), []
     for n in range(FRAMES):
         rows = torch.cat([before, mel[:, 2 * n : 2 * n + 2]], dim=1)
         place = sinusoids(torch.tensor([[(position + n) % POSITIONS]]), SHAPE.width)
-        frame, stem, key, value = step(rows, stem, keys, values, unborn, place)
-        keys[:, n % PAST], values[:, n % PAST], unborn[..., n % PAST] = key[:, 0], value[:, 0], 0.0
+        frame, stem, *new = step(rows, stem, unborn, place, *past)
+        for ring, newest in zip(past, new, strict=True):
+            ring[:, n % PAST] = newest[:, 0]
+        unborn[..., n % PAST] = 0.0
         before = rows[:, 2:]
         frames.append(frame)
     assert near(torch.cat(frames, dim=1), content.encoder(mel, position))
