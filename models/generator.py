@@ -56,10 +56,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, past: Tensor, film: Tensor) -> Tensor:
         """x [b, t, w], past [b, TAPS - 1, w], film [b, 2, w] -> [b, t, w]."""
-        return self.after(x, self.dw(torch.cat([past, x], dim=1).transpose(1, 2)).transpose(1, 2), film)
-
-    def after(self, x: Tensor, mixed: Tensor, film: Tensor) -> Tensor:
-        """Return what the block makes of x once the convolution has mixed it, both [b, t, w]."""
+        mixed = self.dw(torch.cat([past, x], dim=1).transpose(1, 2)).transpose(1, 2)
         y = moved(self.norm(mixed), film)
         return x + self.gamma * self.pw2(F.gelu(self.pw1(y)))
 

@@ -2,7 +2,8 @@
 
 Read: what libsndfile reads (wav, flac, ogg, mp3 and more), 8..192 kHz, 1..64 channels, mixed to one channel with
 equal weights. NaN and infinite samples become 0 and are counted. A file whose header promises more than its data
-holds is refused. Ogg carries no such promise: a missing end mark is a warning.
+holds is refused; an mp3 by more than two packets, for many encoders promise a part of those too much (more than one is
+a warning). Ogg carries no such promise: a missing end mark is a warning.
 
 Write: wav, flac, ogg. Samples go to a temporary name in the target's folder, which is checked, flushed to the disk
 and renamed over the target in one step; after any failure nothing is left behind.
@@ -34,7 +35,6 @@ _READ_SUFFIXES = "wav flac ogg oga opus mp3 aif aiff aifc au caf w64 rf64"
 READ_SUFFIXES = frozenset(f".{suffix}" for suffix in _READ_SUFFIXES.split())
 WRITE_FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG"}
 
-MP3_UNSURE_FRAMES = 2 * 1152  # of its two last packets; many encoders promise a part of them too much
 _CUT_SHORT = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _LENGTH_UNKNOWN = 0x7FFF_0000  # programs that write to a pipe put a size like 2**31-1 or 2**32-1 in the header
 _WAV_BYTES_MAX = 0xFFFF_0000  # above, a wav needs the 64-bit header
@@ -72,9 +72,10 @@ class AudioReader:
         self.bits = (
             16 if self._file.subtype in ("PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW") or self._is_lossy() else 24
         )
-        self._unsure = MP3_UNSURE_FRAMES if self._file.format == "MP3" else 0
+        self._packet = (1152 if self.rate_hz >= 32_000 else 576) if self._file.format == "MP3" else 0
         self.nonfinite = 0
         self._done = 0
+        self._ended = False
         self._frames = np.empty((BLOCK_FRAMES, self.channels), np.float32)
         try:
             self._check_header()
@@ -108,7 +109,8 @@ class AudioReader:
     def read(self, out: NDArray[np.float32]) -> int:
         """Fill out (float32[n], any n) with the next mono samples; return how many came, fewer than n at the end.
 
-        Raises AudioFileError if the data ends before the promised length, or none of all its samples is a number.
+        Raises AudioFileError if the data ends before the promised length (an mp3: two packets before it, or less than
+        half of it came), or none of all its samples is a number.
         """
         filled = 0
         while filled < len(out):
@@ -121,7 +123,9 @@ class AudioReader:
             filled += got
             self._done += got
             if got < want:
-                if self._done + self._unsure < self.frames:
+                self._ended = True
+                missing = self.frames - self._done
+                if missing > min(2 * self._packet, self._done):
                     raise self._cut_short(self.frames, self._done, "frames")
                 if self.nonfinite == self._done * self.channels:
                     what = f"none of {self.nonfinite} samples is a number (NaN, infinite)"
@@ -145,6 +149,9 @@ class AudioReader:
             found.append(f"{self.path}: {self.channels} channels were mixed to one")
         if self.nonfinite:
             found.append(f"{self.path}: {self.nonfinite} samples that were not numbers (NaN, infinite) became silence")
+        if self._ended and self.frames - self._done > self._packet > 0:
+            lacking = f"{self.frames - self._done} frames less than its header promises"
+            found.append(f"{self.path}: holds {lacking}, its end may have been cut off")
         if self._open_ended:
             found.append(f"{self.path}: the stream has no end mark, it may have been cut short")
         return found

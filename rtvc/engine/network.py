@@ -3,8 +3,8 @@
 Three graphs (`models/streaming.py`): the encoder every 10 ms, heads and decoder every 12.5 ms. The encoder hears the
 sound in two streams by turns, of frames of 20 ms that lie 10 ms apart, so with every mel row there is a newer frame for
 the heads. How a voice moves the decoder's norms (its film) is reckoned outside the graphs, once for each voice. All
-inputs and outputs are NumPy arrays made once and bound once; what attention remembers is a ring that the graph reads in
-place.
+inputs and outputs are NumPy arrays made once and bound once; what attention remembers are rings, of keys and of values
+of each layer, that the graph reads in place.
 Sessions use one thread and never spin. Which provider runs them is not believed but measured: see `choose_provider`.
 """
 
@@ -27,6 +27,7 @@ CONTENT = 128
 INPUTS = 2 * (CONTENT + 2) + CONTENT
 LATER_FRAMES = 4
 STREAMS = 2
+PAST = 74  # frames that attention remembers
 FRAME_UNITS, DECODER_UNITS, WAIT_UNIT_MS = 4, 5, 2.5
 NOT_THERE = -1e9
 FORMAT = 5
@@ -118,7 +119,8 @@ class _Step:
 
     def rings(self) -> list[tuple[str, str]]:
         """Return what attention remembers and what a frame puts into it, by names: keys.0 and key.0, and so on."""
-        return [(name.replace(".", "s."), name) for name in self.arrays if name.startswith(("key.", "value."))]
+        names = dict.fromkeys(name.replace("s.", ".") for name in self.arrays if name.startswith(("key", "value")))
+        return [(name.replace(".", "s."), name) for name in names]
 
     def twin(self, shared: str) -> _Step:
         """Return the same session with arrays of its own, but for the one called `shared`."""
@@ -212,14 +214,14 @@ class Network:
     def _check(self, encoder: _Step, width: int, heads: int) -> None:
         """Raise NetworkError unless all that is bound is there, and of shapes that fit the card and each other."""
         frame, inputs = (1, 1, width), (1, 1, INPUTS)
-        slots = encoder.shape("unborn")[-1]
         encoder.check({
             "mel": (1, 4, MEL_BANDS), "stem_out": encoder.shape("stem"), "place": frame, "frame": frame,
-            "unborn": (1, 1, slots),
+            "unborn": (1, 1, PAST),
         })  # fmt: skip
+        encoder.shape("keys.0")
         for ring, new in encoder.rings():
-            attending, _, part = encoder.shape(new)
-            encoder.check({ring: (attending, slots, part), new: (attending, 1, part)})
+            shape = encoder.shape(new)
+            encoder.check({ring: (*shape[:1], PAST, *shape[-1:]), new: (*shape[:1], 1, *shape[-1:])})
         head, decoder = self._head, self._decoder
         head.check(
             {"phase": (1,), "frame": frame, "content": inputs, "also": (heads, 2), "state_out": head.shape("state")}

@@ -93,7 +93,7 @@ def _read(path: Path, what: str, made: Callable[[list[Any], dict[str, Any]], Res
     try:
         graph = onnx.load(str(path)).graph
         return made(list(graph.node), {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer})
-    except (OSError, ValueError, KeyError, RuntimeError, StopIteration, DecodeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, StopIteration, DecodeError) as error:
         what = f"is not this program's {what} ({type(error).__name__})"
         raise NetworkError(f"{path}: {what}; install rtvc again") from None
 

@@ -22,6 +22,9 @@ def _no_gradients() -> Iterator[None]:
 def generator() -> Generator:
     torch.manual_seed(0)
     network = Generator().eval()
+    for name, parameter in network.named_parameters():
+        if "norm" in name or "gamma" in name:
+            parameter.data += 0.3 * torch.randn_like(parameter)
     network.film.weight.data += 0.05 * torch.randn_like(network.film.weight)
     return network.requires_grad_(False)
 

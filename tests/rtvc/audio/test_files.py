@@ -159,19 +159,34 @@ def test_a_truncated_stream_names_both_lengths(tmp_path: Path, suffix: str) -> N
         read_all(path)
 
 
-@pytest.mark.parametrize(("packets", "read"), [(1, True), (3, False)])
-def test_an_mp3_may_promise_a_packet_too_much(tmp_path: Path, packets: int, read: bool) -> None:
-    path = tmp_path / "a.mp3"
-    soundfile.write(path, noise(100_000), 48000)
+def write_mp3_promising(path: Path, rate_hz: int, more_packets: int) -> None:
+    """Write 100,000 frames under a header that counts so many packets more."""
+    soundfile.write(path, noise(100_000), rate_hz)
     data = bytearray(path.read_bytes())
     count = slice(data.index(b"Xing") + 8, data.index(b"Xing") + 12)
-    data[count] = (int.from_bytes(data[count], "big") + packets).to_bytes(4, "big")
+    data[count] = (int.from_bytes(data[count], "big") + more_packets).to_bytes(4, "big")
     path.write_bytes(data)
-    if read:
-        assert 100_000 <= len(read_all(path)[0]) < 100_000 + 1152
-    else:
-        with pytest.raises(AudioFileError, match="cut short"):
-            read_all(path)
+
+
+@pytest.mark.parametrize(("rate_hz", "packet"), [(48_000, 1152), (16_000, 576)])
+def test_an_mp3_may_promise_two_packets_too_much_and_no_more(tmp_path: Path, rate_hz: int, packet: int) -> None:
+    path = tmp_path / "a.mp3"
+    for more, warned in ((1, False), (2, True)):
+        write_mp3_promising(path, rate_hz, more)
+        y, reader = read_all(path)
+        assert 100_000 <= len(y) < 100_000 + packet
+        assert any("may have been cut off" in warning for warning in reader.warnings()) == warned
+    write_mp3_promising(path, rate_hz, 3)
+    with pytest.raises(AudioFileError, match="cut short"):
+        read_all(path)
+
+
+def test_an_mp3_of_which_most_is_missing_is_refused_however_short(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, noise(1000), 48000)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(AudioFileError, match="promises 1000 frames and the data holds"):
+        read_all(path)
 
 
 def test_a_truncated_ogg_is_read_with_a_warning(tmp_path: Path) -> None:

@@ -144,7 +144,22 @@ def test_a_file_that_is_no_model_is_named(weights: Path) -> None:
 
 def test_a_foreign_model_is_refused(weights: Path) -> None:
     shutil.copyfile(weights / "decoder.int8.onnx", weights / "encoder.int8.onnx")
-    with pytest.raises(NetworkError, match=r"encoder\.int8\.onnx: has no unborn, so it is not this program's"):
+    with pytest.raises(NetworkError, match=r"encoder\.int8\.onnx: has no stem, so it is not this program's"):
+        Network(folder=weights)
+
+
+@pytest.mark.parametrize("lost", ["keys.0", "key.3", "values.2", "value.2"])
+def test_an_encoder_that_would_forget_is_refused(weights: Path, lost: str) -> None:
+    path = weights / "encoder.int8.onnx"
+    model = onnx.load(str(path))
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name == lost:
+            value.name = "other"
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["other" if name == lost else name for name in names]
+    onnx.save(model, str(path))
+    with pytest.raises(NetworkError, match=rf"encoder\.int8\.onnx: has no {lost}"):
         Network(folder=weights)
 
 
@@ -266,8 +281,9 @@ def test_a_command_says_in_a_line_what_is_wrong_with_the_weights(
 
 def test_the_engine_and_the_trained_networks_mean_the_same_frames() -> None:
     from rtvc.engine import neural_voice
-    from rtvc.models import encoder, generator
+    from rtvc.models import encoder, generator, streaming
 
+    assert module.PAST == streaming.PAST
     for name in ("MEL_BANDS", "STREAMS", "FRAME_UNITS", "DECODER_UNITS", "WAIT_UNIT_MS"):
         assert getattr(module, name) == getattr(encoder, name), name
     for name in ("CONTENT", "INPUTS", "LATER_FRAMES", "TIMBRE"):

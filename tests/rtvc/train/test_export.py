@@ -28,6 +28,9 @@ class Exported:
         self.content, self.generator = ContentEncoder(SHAPE).eval(), Generator().eval()
         for parameter in self.content.parameters():
             parameter.data += 0.05 * torch.randn_like(parameter)
+        for name, parameter in self.generator.named_parameters():
+            if "norm" in name or "gamma" in name:
+                parameter.data += 0.3 * torch.randn_like(parameter)
         self.generator.film.weight.data.normal_(std=0.01)
         self.codebook = torch.randn(CODES, CONTENT).numpy()
         card = {"voices": {"a": 1}}
