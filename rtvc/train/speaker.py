@@ -34,6 +34,7 @@ from .timbres import SCALE
 
 COSINE_WEIGHT = 0.5
 JITTER = 0.02
+LONG_ENOUGH_S = 1.5  # of a rendition; shorter ones may hold too little speech to know a voice by
 QUERY_S = 5.0
 ENROLLED_S = 20.0
 PAIRED_MAX = 200
@@ -77,10 +78,10 @@ class SpeakerTrainee:
 
     def __init__(self, network: SpeakerEncoder, data: TrainingSet, plan: SpeakerPlan) -> None:
         self._network, self._data, self._plan = network, data, plan
-        self._items = [item for item in exact_items(data) if item.tv >= 0]
-        self._dev = [item for item in exact_items(data, dev=True) if item.tv >= 0]
+        self._items, self._dev = self._usable(exact_items(data)), self._usable(exact_items(data, dev=True))
         if not self._items:
-            raise TrainingError(f"{data.folder}: no timbres there; give rtvc train data --kokoro-voices FOLDER")
+            said = f"no renditions of {LONG_ENOUGH_S:g} s or more with timbres there"
+            raise TrainingError(f"{data.folder}: {said}; give rtvc train data --kokoro-voices FOLDER")
         self._kept: dict[tuple[int, int], Tensor] = {}
 
     def scale(self) -> None:
@@ -106,6 +107,10 @@ class SpeakerTrainee:
         error = F.mse_loss(said, wanted) / wanted.square().mean()
         return {"dev/error": float(error), "dev/cosine": float(F.cosine_similarity(said, wanted).mean())}
 
+    @staticmethod
+    def _usable(items: list[Item]) -> list[Item]:
+        return [item for item in items if item.tv >= 0 and item.n >= LONG_ENOUGH_S * RATE_HZ]
+
     def _said(self, pooled: Tensor) -> Tensor:
         return (self._network.timbre(pooled) - self._network.timbre_mean) / self._network.timbre_scale
 
@@ -124,9 +129,15 @@ class SpeakerTrainee:
                 try:
                     rows = torch.tensor(pieces(x, RATE_HZ))
                 except VoiceError:  # too little speech is left
-                    rows = torch.tensor(pieces(self._data.sound(item), RATE_HZ))
+                    rows = self._clean(item)
                 self._kept[key] = self._network.heard(rows)[1].mean(0)
         return self._kept[key]
+
+    def _clean(self, item: Item) -> Tensor:
+        try:
+            return torch.tensor(pieces(self._data.sound(item), RATE_HZ))
+        except VoiceError as error:
+            raise TrainingError(f"{self._data.folder}: the rendition {item.utt} cannot be used: {error}") from None
 
 
 def speakers_of(data: TrainingSet) -> list[list[Item]]:

@@ -136,13 +136,13 @@ def test_the_decoder_learns_its_teachers_hidden_frames(data: TrainingSet, tmp_pa
     assert error() < 0.2 * before
 
 
-def pitched_voices(folder: Path) -> TrainingSet:
-    """Make a set of renditions whose timbre is their pitch, the last four held out."""
+def pitched_voices(folder: Path, token_frames: int = 16) -> TrainingSet:
+    """Make a set of renditions of ten tokens each whose timbre is their pitch, the last four held out."""
     rng = np.random.default_rng(0)
     with SetWriter(folder) as writer:
         for k in range(24):
             f0_hz = (100.0, 250.0)[k % 2] * float(rng.uniform(0.9, 1.1))
-            frames, tokens = [16] * 10, [0, *(int(token) for token in rng.integers(1, 9, 8)), 0]
+            frames, tokens = [token_frames] * 10, [0, *(int(token) for token in rng.integers(1, 9, 8)), 0]
             start, n = writer.add_sound(vowels(frames, tokens, 16000, f0_hz))
             timbre = np.linspace(-1.0, 1.0, LATENT) * np.log2(f0_hz / 160.0)
             writer.items.append(
@@ -175,6 +175,16 @@ def test_the_speaker_encoder_learns_the_timbres_of_voices(tmp_path: Path) -> Non
     run.run(trainee.losses)
     after = told()
     assert after[0] < 0.1 * before[0] and after[1] < 0.1 * before[1]
+
+
+def test_renditions_too_short_for_a_voice_are_passed_by_and_a_silent_one_is_named(tmp_path: Path) -> None:
+    network, plan = SpeakerEncoder(width=64), SpeakerPlan(batch=4, spoilings=1)
+    with pytest.raises(TrainingError, match=r"no renditions of 1\.5 s or more with timbres"):
+        SpeakerTrainee(network, pitched_voices(tmp_path / "short", 8), plan)
+    data = pitched_voices(tmp_path / "set")
+    data.sound = lambda item: np.zeros(item.n, np.float32)  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"the rendition \d+/0 cannot be used: .* too little"):
+        SpeakerTrainee(network, data, plan).losses(np.random.default_rng(0), 0)
 
 
 def test_a_sequence_has_the_length_asked_for_and_its_labels_follow_the_tempo(data: TrainingSet) -> None:
