@@ -20,7 +20,9 @@ from bench.presets import Utterance, pack, read
 from bench.report import Report, arguments
 from rtvc.audio.files import READ_SUFFIXES
 from rtvc.engine.build import build_engine
+from rtvc.engine.network import NetworkError
 from rtvc.engine.params import Value, to_vector
+from rtvc.engine.suppressor import check_suppression
 
 RATE_HZ, BLOCK_FRAMES = 48_000, 480
 SNRS_DB = (10, 5, None)
@@ -90,6 +92,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="utterances (12; 4 if quick)")
     parser.add_argument("--point", default="clear", help="the neural voice's operating point: fast or clear (clear)")
     args = parser.parse_args()
+    try:
+        check_suppression(to_vector({"suppress.on": True}))
+    except NetworkError as error:
+        parser.error(str(error))
     report, judges = Report("suppress"), Judges()
     limit = args.limit or (4 if args.quick else 12)
     sources = list(itertools.islice((source for source in pack(args.sources) if source.text), limit))

@@ -13,6 +13,7 @@ from numba.core.runtime import _nrt_python, rtsys
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
+from rtvc.engine.build import neural_voice
 from rtvc.engine.engine import CEILING_DBFS, Engine
 from rtvc.engine.ladder import DSP, FP32, INT8, SILENCE
 from rtvc.engine.params import PARAMS, Value, to_vector
@@ -131,6 +132,26 @@ def test_processing_allocates_no_sample_memory() -> None:
     assert traced[2] - traced[1] < 2048  # nothing grows with 940 blocks more, but for the interpreter's own caches
     live = kernels_after.alloc - kernels_after.free - (kernels_before.alloc - kernels_before.free)
     assert live == 0
+
+
+def test_the_neural_voice_allocates_no_sample_memory() -> None:
+    engine = Engine(48000, to_vector({**RICH, "voice.name": "neural"}), neural_voice())
+    x, y = speechlike(48000, 0.5), np.zeros(24000, np.float32)
+    starts = range(0, 12000, 256)
+    for start in starts:
+        engine.process(x[start : start + 256], y[start : start + 256])
+    gc.collect()
+    tracemalloc.start()
+    peaks = []
+    for start in [*starts, *starts]:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        engine.process(x[start : start + 256], y[start : start + 256])
+        peaks.append(tracemalloc.get_traced_memory()[1] - before)
+    arrays = tracemalloc.take_snapshot().filter_traces([tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)])
+    tracemalloc.stop()
+    assert not arrays.traces  # of all that NumPy allocated meanwhile nothing is left
+    assert np.median(peaks) < 4096  # views and numbers; one frame of parts would be 12 kB, a ring of keys 113 kB
 
 
 def test_a_wrong_block_is_refused() -> None:
