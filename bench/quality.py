@@ -7,8 +7,8 @@ WORLD (offline; F0 moved to the target's median), a DSP preset of the target's s
 WER and CER are pooled, against the text where there is one, else against what Whisper hears in the source. Similarity
 is the cosine to a reference recording of the voice (`--references`, NAME.* for each) by two encoders; `accepted` is the
 share at their equal-error thresholds (0.717 and 0.640); `left` what is left to the source. F0 is compared where both
-are voiced: correlation of log F0, and the share of frames over 20 % off the source's melody moved to the output's
-median. `_ci` is half the width of a 95 % interval over speakers (bootstrap of whole speakers, 1000 draws; a speaker is
+are voiced and the source's is known, two trackers finding the same: correlation of log F0, and the share of frames over
+20 % off the source's melody moved to the output's median; `f0_one` is the correlation by one tracker alone. `_ci` is half the width of a 95 % interval over speakers (bootstrap of whole speakers, 1000 draws; a speaker is
 what a file's name has before its first "-"). Latency and real-time factor are the engine's; `command_rtf` is what the
 command took with its start, or WORLD, over the length of the sources.
 
@@ -84,11 +84,14 @@ class Made:
 
 @dataclass(frozen=True)
 class Trial:
-    """One conversion: who speaks, the source's score, its words, the output's score, the target's two embeddings."""
+    """One conversion: who speaks, the source's score, words and F0 where known, the output's score, the target's two
+    embeddings.
+    """
 
     speaker: str
     before: Score
     text: str
+    known_hz: NDArray[np.float64]
     after: Score
     target: tuple[NDArray[np.float32], NDArray[np.float32]] | None
 
@@ -149,6 +152,7 @@ class Bench:
         self._judges, self._sources, self._report, self._folder = judges, sources, report, folder
         self._before = [self._score(source.sound) for source in sources]
         self._texts = [s.text or b.heard for s, b in zip(sources, self._before, strict=True)]
+        self._known_hz = [judges.known_f0(*source.sound) for source in sources]
         self._targets = {name: judges.speakers(*sound) for name, sound in targets.items()}
         self.medians = {name: _median_hz(judges, sound) for name, sound in targets.items()}
         self._rows: dict[str, dict[str, Cell]] = {}
@@ -177,13 +181,13 @@ class Bench:
 
     def row(self, name: str, made: dict[str, Made], costs: tuple[float, float] | None) -> None:
         """Judge the sounds made of every source for every voice, a row for each and one for all; none: the sources."""
-        lines = list(zip((source.speaker for source in self._sources), self._before, self._texts, strict=True))
-        trials = {} if made else {"": [Trial(who, before, text, before, None) for who, before, text in lines]}
+        speakers = (source.speaker for source in self._sources)
+        lines = list(zip(speakers, self._before, self._texts, self._known_hz, strict=True))
+        trials = {} if made else {"": [Trial(*line, line[1], None) for line in lines]}
         for voice, of_voice in made.items():
             after = [self._score(sound) for sound in of_voice.sounds]
             trials[voice] = [
-                Trial(who, before, text, score, self._targets[voice])
-                for (who, before, text), score in zip(lines, after, strict=True)
+                Trial(*line, score, self._targets[voice]) for line, score in zip(lines, after, strict=True)
             ]
             self._add(f"{name} {voice}", trials[voice], costs, of_voice.rtf)
         rtf = float(np.mean([of_voice.rtf for of_voice in made.values()])) if made else None
@@ -225,8 +229,9 @@ class Bench:
             )
         row |= {"distillmos": float(mos.mean()), "mos_ci": interval(mos)}
         row |= {key: float(np.mean([t.after.dnsmos[key] for t in trials])) for key in ("sig", "bak", "ovrl")}
-        correlation, gross = np.array([melody(t.before.f0_hz, t.after.f0_hz) for t in trials]).T
+        correlation, gross = np.array([melody(t.known_hz, t.after.f0_hz) for t in trials]).T
         row |= {"f0_corr": _mean(correlation), "f0_ci": interval(correlation), "f0_gross": _mean(gross)}
+        row |= {"f0_one": _mean(np.array([melody(t.before.f0_hz, t.after.f0_hz)[0] for t in trials]))}
         if costs:
             row |= {"latency_ms": costs[0], "rtf": costs[1]}
         if rtf is not None:
