@@ -8,9 +8,10 @@ WER and CER are pooled, against the text where there is one, else against what W
 is the cosine to a reference recording of the voice (`--references`, NAME.* for each) by two encoders; `accepted` is the
 share at their equal-error thresholds (0.717 and 0.640); `left` what is left to the source. F0 is compared where both
 are voiced and the source's is known, two trackers finding the same: correlation of log F0, and the share of frames over
-20 % off the source's melody moved to the output's median; `f0_one` is the correlation by one tracker alone. `_ci` is half the width of a 95 % interval over speakers (bootstrap of whole speakers, 1000 draws; a speaker is
-what a file's name has before its first "-"). Latency and real-time factor are the engine's; `command_rtf` is what the
-command took with its start, or WORLD, over the length of the sources.
+20 % off the source's melody moved to the output's median; `f0_one` is the correlation by one tracker alone. `_ci` is
+half the width of a 95 % interval over speakers (bootstrap of whole speakers, 1000 draws; a speaker is what a file's
+name has before its first "-"). Latency and real-time factor are the engine's; `command_rtf` is what the command took
+with its start, or WORLD, over the length of the sources.
 
     python -m bench.quality --sources DIR --voices heart,michael --limit 12 --json FILE --pictures DIR
 """
