@@ -9,7 +9,6 @@ hears in it a minute; babble would be many.
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from bench.judges import Judges, Signal, at_16k, normalise_text
-from bench.presets import read
+from bench.presets import pack_lines, read
 from bench.report import Report, arguments
 from rtvc.audio.files import READ_SUFFIXES
 from rtvc.engine.build import build_engine
@@ -68,10 +67,8 @@ def probe(report: Report, folder: Path, point: str, stretches: int) -> None:
 
 def by_speaker(folder: Path, stretches: int) -> Iterator[list[Signal]]:
     """Yield for each speaker that has enough of it so many stretches of PROBE_S seconds at 16 kHz."""
-    with open(folder / "index.tsv", encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     n = round(PROBE_S * RATE_HZ)
-    for _, group in itertools.groupby(lines, key=lambda line: line.get("speaker") or line["file"]):
+    for _, group in itertools.groupby(pack_lines(folder), key=lambda line: line.get("speaker") or line["file"]):
         speech: list[Signal] = []
         for line in group:
             rate_hz = sf.info(folder / line["file"]).samplerate

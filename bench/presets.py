@@ -1,16 +1,16 @@
 """How the presets sound, judged by models: words kept, quality, naturalness, pitch, and how much of the source is left.
 
-Sources are a folder of recordings (`--sources`; a samples.toml in it may give the texts; the bundled sample if none is
-named) or a speech pack (`--packs`: index.tsv with file, utt, start_sample, n_samples, text beside the audio). Half are
-low voices and half high, told apart by median F0 (SPLIT_HZ). Every preset converts all of them. Beside it stand shifts
+Sources (`--sources`; the bundled sample if none are named) are a folder of recordings, in which a samples.toml may give
+the texts, or a speech pack: index.tsv with file, utt, start_sample, n_samples, text beside the audio. Half are low
+voices and half high, told apart by median F0 (SPLIT_HZ). Every preset converts all of them. Beside it stand shifts
 by +5 and -5 semitones with other tools: pedalboard (Rubber Band), librosa (phase vocoder) and WORLD (offline).
 
 WER is pooled over utterances, against the text where there is one, else against what Whisper hears in the source.
 Columns in _f and _m are the high and the low voices, f0 the median in Hz of the source and of the result. `mos_se` is
 the standard error of the DistillMOS lost, paired with the source: differences below twice that mean nothing.
 
-    python -m bench.presets --packs DIR --json FILE                  convert with rtvc, judge every preset
-    python -m bench.presets --packs DIR --export OUT                 only write those sources as wav files
+    python -m bench.presets --sources DIR --json FILE                convert with rtvc, judge every preset
+    python -m bench.presets --sources DIR --export OUT               only write those sources as wav files
     python -m bench.presets --sources OUT --converted DIR --bare     judge files of the same names in DIR
 """
 
@@ -41,6 +41,7 @@ SECONDS = (6.0, 9.0)  # of an utterance taken from a pack
 SEMITONES = (5, -5)
 WER_ADDED_MAX = "<= 0.05"
 EFFECTS = ("whisper", "robot", "telephone")  # not meant to sound like a person: DistillMOS does not judge them
+PACK = ("file", "utt", "start_sample", "n_samples", "text")  # columns of index.tsv
 PEERS = ("pedalboard", "librosa")  # WORLD stands beside as the offline reference
 CONVERTER = "{python} -m rtvc convert {input} {output} --preset {preset}"
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
@@ -76,9 +77,9 @@ class Score:
 
 def main() -> None:
     parser = arguments("presets", __doc__)
-    sources_from = parser.add_mutually_exclusive_group()
-    sources_from.add_argument("--sources", type=Path, metavar="DIR", help="recordings (default: the bundled sample)")
-    sources_from.add_argument("--packs", type=Path, metavar="DIR", help="a speech pack: index.tsv and audio")
+    parser.add_argument(
+        "--sources", type=Path, metavar="DIR", help="recordings or a speech pack (default: the bundled sample)"
+    )
     parser.add_argument("--limit", type=int, default=12, metavar="N", help="utterances, half low and half high voices")
     parser.add_argument("--presets", metavar="A,B", help="only these (default: all built-in presets)")
     parser.add_argument("--converter", default=CONVERTER, metavar="CMD", help=f"default: {CONVERTER}")
@@ -89,7 +90,7 @@ def main() -> None:
     args = parser.parse_args()
 
     judges = Judges()
-    found = pack(args.packs) if args.packs else recordings(args.sources or bundled_sample())
+    found = utterances(args.sources or bundled_sample())
     sources = balanced(found, judges, min(args.limit, 4) if args.quick else args.limit)
     if args.export:
         export(sources, args.export)
@@ -181,15 +182,37 @@ class Table:
             self._each.append([name, source.name, *errors[i], *shown, self._texts[i], after.heard])
 
 
+def utterances(folder: Path) -> Iterator[Utterance]:
+    """Return what a folder holds: a speech pack (`pack`) or recordings. Ends the bench, saying why, if neither."""
+    if not folder.is_dir():
+        raise SystemExit(f"{folder}: no such folder")
+    if (folder / "index.tsv").is_file():
+        return pack(folder)
+    if not any(path.suffix.lower() in AUDIO for path in folder.iterdir()):
+        raise SystemExit(f"{folder}: neither a speech pack (index.tsv) nor recordings ({', '.join(AUDIO)})")
+    return recordings(folder)
+
+
+def pack_lines(folder: Path) -> list[dict[str, str]]:
+    """Return the lines of a speech pack's index.tsv. Ends the bench, saying why, if it cannot be used."""
+    path = folder / "index.tsv"
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror}; a speech pack was expected there") from None
+    if missing := [name for name in PACK if not lines or lines[0].get(name) is None]:
+        raise SystemExit(f"{path}: no column {', '.join(missing)}")
+    return lines
+
+
 def pack(folder: Path) -> Iterator[Utterance]:
     """Yield stretches of SECONDS from a speech pack, one of each file in turn, then the second of each, and so on.
 
     Neighbouring utterances are joined where one is too short. One that is too long is cut at its quietest place if it
     has no text, and left out if it has. Offsets count at the rate the files state (an Opus file states its source's).
     """
-    with open(folder / "index.tsv", encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    by_file = itertools.groupby(lines, key=lambda line: line["file"])
+    by_file = itertools.groupby(pack_lines(folder), key=lambda line: line["file"])
     streams = [_stretches(folder / name, list(group)) for name, group in by_file]
     for turn in itertools.zip_longest(*streams):
         yield from (utterance for utterance in turn if utterance is not None)

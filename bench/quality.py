@@ -40,10 +40,9 @@ from bench.presets import (
     balanced,
     bundled_sample,
     median,
-    pack,
     read,
     recording,
-    recordings,
+    utterances,
 )
 from bench.report import Cell, Report, arguments
 
@@ -120,9 +119,7 @@ def main() -> None:
     from rtvc.engine.params import TIMBRES
 
     judges = Judges(language=args.language)
-    folder = args.sources or bundled_sample()
-    found = pack(folder) if (folder / "index.tsv").exists() else recordings(folder)
-    sources = balanced(found, judges, 2 if args.quick else args.limit)
+    sources = balanced(utterances(args.sources or bundled_sample()), judges, 2 if args.quick else args.limit)
     voices = args.voices.split(",") if args.voices else list(TIMBRES[:1] if args.quick else TIMBRES)
     references = args.references or bundled_references()
     targets = {voice: read(recording(references, voice)) for voice in voices}

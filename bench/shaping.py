@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.judges import F0_FRAME_MS, Judges, Signal, word_errors
-from bench.presets import Utterance, bundled_sample, pack, recordings
+from bench.presets import Utterance, bundled_sample, utterances
 from bench.report import Report, arguments
 from rtvc.engine.build import build_engine
 from rtvc.engine.params import to_vector
@@ -59,8 +59,7 @@ def main() -> None:
     parser.add_argument("--voices", default="heart,fenrir", metavar="A,B", help="built-in voices (heart,fenrir)")
     parser.add_argument("--limit", type=int, default=12, metavar="N", help="sources (12)")
     args = parser.parse_args()
-    folder = args.sources or bundled_sample()
-    found = pack(folder) if (folder / "index.tsv").exists() else recordings(folder)
+    found = utterances(args.sources or bundled_sample())
     sources = list(itertools.islice(found, 1 if args.quick else args.limit))
     report, judges = Report("shaping"), Judges()
     for name, control in CONTROLS.items():

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.judges import Judges, word_errors
-from bench.presets import Utterance, pack, recordings
+from bench.presets import Utterance, utterances
 from bench.quality import THRESHOLDS
 from bench.report import Report, arguments
 from rtvc.audio.files import READ_SUFFIXES, AudioReader
@@ -56,8 +56,7 @@ def main() -> None:
     report = Report("voices")
     speaker = Speaker()
     speech = {path.stem: speech_of(path) for folder in args.speakers for path in audio_files(folder)}
-    found = pack(args.sources) if (args.sources / "index.tsv").exists() else recordings(args.sources)
-    sources = list(itertools.islice(found, 2 if args.quick else args.limit))
+    sources = list(itertools.islice(utterances(args.sources), 2 if args.quick else args.limit))
     voices = Voices(report, speaker, sources)  # the judges that are missing are told before anything takes long
     match(report, speaker, {name: without_pauses(at_rate(x, hz, RATE_HZ)) for name, (x, hz) in speech.items()})
     most = sorted(speech, key=lambda name: -len(speech[name][0]) / speech[name][1])

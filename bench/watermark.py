@@ -95,7 +95,7 @@ def clips(folder: Path, seconds: float, step_s: float) -> Iterator[tuple[Signal,
         return
     files = sorted(path for index in folder.glob("*/index.tsv") for path in index.parent.glob("*.opus"))
     if not files:
-        raise FileNotFoundError(f"no speech packs (index.tsv beside .opus files) under {folder}")
+        raise SystemExit(f"{folder}: no speech packs in it (index.tsv beside .opus files)")
     infos = [sf.info(path) for path in files]
     for turn in itertools.count():
         starts = [round(turn * step_s * info.samplerate) for info in infos]
