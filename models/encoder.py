@@ -26,6 +26,7 @@ from torch import Tensor, nn
 MEL_BANDS = 80
 CODES = 1024
 ATTENTION_FRAMES = 75  # 1.5 s
+ATTENTION_WIDTH = 64  # of a head, in every Whisper
 POSITIONS = 1500
 STREAMS = 2  # in which the encoder hears the same sound, 10 ms apart
 WAIT_UNIT_MS = 2.5  # waits and frames are whole multiples of it: 10 = 4, 12.5 = 5
@@ -38,8 +39,13 @@ class EncoderShape(NamedTuple):
 
     width: int = 384
     layers: int = 4
-    heads: int = 6
     head_width: int = 384
+    """Of the GRUs of what says codes, not of attention."""
+
+    @property
+    def heads(self) -> int:
+        """Heads of attention, ATTENTION_WIDTH wide."""
+        return max(1, self.width // ATTENTION_WIDTH)
 
 
 def newest_frame(decoder_frame: Tensor, wait_ms: float) -> Tensor:

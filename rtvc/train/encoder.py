@@ -28,7 +28,7 @@ from . import TrainingError
 from .batches import EncoderBatches, Labelled, Spoiling, read_noises
 from .codebook import token_given_code
 from .dataset import Item, TrainingSet
-from .loop import Loop, Schedule, load_weights
+from .loop import Loop, Schedule, read_checkpoint
 from .losses import code_loss, known_bce, known_l1
 from .mel import log_mel, normalise
 from .whisper_weights import read_encoder
@@ -56,13 +56,37 @@ class EncoderPlan:
     shape: EncoderShape = field(default_factory=EncoderShape)
 
 
-def initialise(content: ContentEncoder, init: Path) -> str:
-    """Give content the weights of a checkpoint (.pt) or, the encoder only, of a Whisper model.bin; say which."""
+def shape_of(encoder: Mapping[str, Any], head_width: int) -> EncoderShape:
+    """Return the sizes of an encoder of these weights. Raises KeyError if they are of something else."""
+    layers = {name.split(".")[1] for name in encoder if name.startswith("blocks.")}
+    return EncoderShape(len(encoder["conv1.bias"]), len(layers), head_width)
+
+
+def content_of(checkpoint: Path) -> ContentEncoder:
+    """Return the content encoder, of whatever size, that lies in a checkpoint. Raises TrainingError if none does."""
+    weights = read_checkpoint(checkpoint)["model"]
+    own = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
+    try:
+        content = ContentEncoder(shape_of(own, weights["heads.0.gru.weight_hh_l0"].shape[1]))
+        content.load_state_dict(weights)
+    except (KeyError, RuntimeError) as error:
+        raise TrainingError(f"{checkpoint}: is of another network: {str(error).splitlines()[0]}") from error
+    return content
+
+
+def begin(shape: EncoderShape, init: Path | None) -> ContentEncoder:
+    """Return a content encoder to begin with: a checkpoint's (.pt), Whisper's with new heads (a model.bin), or new.
+
+    The shape is that of a new one, and of new heads. Raises TrainingError if init is neither.
+    """
+    if init is None:
+        return ContentEncoder(shape)
     if init.suffix == ".pt":
-        load_weights(content, init)
-        return f"from the checkpoint {init}"
-    load_whisper(content.encoder, init)
-    return f"encoder from Whisper's {init}, heads from nothing"
+        return content_of(init)
+    weights = _whisper(init)
+    content = ContentEncoder(shape_of(weights, shape.head_width))
+    content.encoder.load_state_dict(weights)
+    return content
 
 
 def load_whisper(network: nn.Module, path: Path) -> None:
@@ -71,11 +95,17 @@ def load_whisper(network: nn.Module, path: Path) -> None:
     Raises TrainingError if they do not fit.
     """
     try:
-        weights = read_encoder(path)
-        # keys have no bias: in a softmax over keys it cancels
-        network.load_state_dict({k: torch.tensor(v) for k, v in weights.items() if not k.endswith("key.bias")})
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        network.load_state_dict(_whisper(path))
+    except RuntimeError as error:
         raise TrainingError(f"{path}: is no Whisper tiny model.bin: {str(error).splitlines()[0]}") from error
+
+
+def _whisper(path: Path) -> dict[str, Tensor]:
+    try:
+        # keys have no bias: in a softmax over keys it cancels
+        return {k: torch.tensor(v) for k, v in read_encoder(path).items() if not k.endswith("key.bias")}
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{path}: is no Whisper model.bin: {str(error).splitlines()[0]}") from error
 
 
 def rates_of(content: ContentEncoder, encoder_rate: float, head_rate: float) -> list[dict[str, Any]]:
@@ -159,9 +189,8 @@ def train_encoder(
     """Train, or go on training; return the last running means. init is used only at the beginning of a run."""
     torch.manual_seed(plan.seed)
     data = TrainingSet(set_folder)
-    content = ContentEncoder(plan.shape)
-    if init is not None and not (run_folder / "last.pt").is_file():
-        initialise(content, init)
+    begun = run_folder / "last.pt"
+    content = content_of(begun) if begun.is_file() else begin(plan.shape, init)
     batches = EncoderBatches(data, read_noises(noise), plan.seconds, plan.spoiling)
     trainee = EncoderTrainee(content, data, batches, plan)
     loop = Loop(run_folder, content, optimiser_of(content, plan), plan.schedule, plan.seed)

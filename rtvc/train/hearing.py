@@ -20,8 +20,7 @@ from rtvc.models.generator import CONTENT, LATER_FRAMES
 
 from . import augment
 from .dataset import FRAME_FRAMES, RATE_HZ, Floats, Item, TrainingSet
-from .encoder import ENERGY_SCALE
-from .loop import load_weights
+from .encoder import ENERGY_SCALE, content_of
 from .mel import log_mel, normalise
 from .teacher import decoder_input
 
@@ -75,9 +74,7 @@ class Hearing:
 
 def hearing_of(checkpoint: Path, data: TrainingSet, seed: int) -> Hearing:
     """Return the hearing of an encoder's checkpoint. Raises TrainingError if it is none."""
-    content = ContentEncoder()
-    load_weights(content, checkpoint)
-    return Hearing(content, data, seed)
+    return Hearing(content_of(checkpoint), data, seed)
 
 
 def hear(encoder: ContentEncoder, x: Floats, point: str, codebook: Floats) -> Heard:

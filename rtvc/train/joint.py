@@ -33,7 +33,7 @@ from . import TrainingError
 from .adversarial import Fills, HomeVoice
 from .batches import SILENT_ENERGY, read_noises
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, TrainingSet
-from .encoder import ENERGY_SCALE, rates_of
+from .encoder import ENERGY_SCALE, content_of, rates_of
 from .excitation import pulse_train
 from .generator import TEACHER_REACH
 from .judging import Judging
@@ -239,8 +239,7 @@ def train_joint(
 ) -> dict[str, float]:
     """Train both networks on, or go on. workers: processes that make batches ahead."""
     torch.manual_seed(plan.seed)
-    data, content, decoder = TrainingSet(set_folder), ContentEncoder(), Generator()
-    load_weights(content, encoder)
+    data, content, decoder = TrainingSet(set_folder), content_of(encoder), Generator()
     load_weights(decoder, generator)
     if not decoder.home.any():
         raise TrainingError(f"{generator}: has one voice only; rtvc train generator voices comes first")

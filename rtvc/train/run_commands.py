@@ -61,7 +61,9 @@ def encoder_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `rtvc train encoder` to parser."""
     _run_arguments(parser, "7000", "6")
     _precision_argument(parser)
-    parser.add_argument("--init", type=Path, metavar="FILE", help="Whisper tiny's model.bin, or a checkpoint (.pt)")
+    parser.add_argument(
+        "--init", type=Path, metavar="FILE", help="Whisper's model.bin, tiny or base, or a checkpoint (.pt)"
+    )
     parser.add_argument("--noise", type=Path, metavar="FOLDER", help="sounds to put under the speech")
     parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="of a sequence (5)")
     parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="times the learning rates (1)")

@@ -102,17 +102,14 @@ def align(args: argparse.Namespace) -> int:
     """Do `rtvc train align`; return the exit code. Raises TrainingError."""
     import torch
 
-    from rtvc.models.encoder import ContentEncoder
-
     from .align import ACCEPT, align_set, write_alignments
     from .codebook import make_codes
     from .dataset import read_items
-    from .loop import load_weights
+    from .encoder import content_of
     from .teacher import Phones
 
     torch.set_num_threads(args.threads)
-    content = ContentEncoder()
-    load_weights(content, args.encoder)
+    content = content_of(args.encoder)
     with _progress() as progress:
         accept = ACCEPT if args.accept is None else args.accept
         counts = align_set(args.set, content, args.again, accept, progress)

@@ -42,7 +42,9 @@ def shipped_encoder(folder: Path | None = None) -> ContentEncoder:
     """Return the content encoder with its heads, likewise. Raises as `shipped_generator` does."""
     folder = folder or weights_folder()
     files = read_card(folder)["files"]["int8"]
-    content = ContentEncoder()
+    hidden = _read(folder / files["fast"], "head fast", lambda _, held: len(held["now.recur.bias"]) // 3)
+    shape = _read(folder / files["encoder"], "encoder", lambda _, held: _encoder_shape(held))
+    content = ContentEncoder(shape._replace(head_width=hidden))
     _filled(content.encoder, folder / files["encoder"], "encoder", _encoder_state)
     for name, head in zip(WAIT_MS, content.heads, strict=True):
         _filled(head, folder / files[name], f"head {name}", _head_state)
@@ -98,6 +100,10 @@ def _read(path: Path, what: str, made: Callable[[list[Any], dict[str, Any]], Res
         raise NetworkError(f"{path}: {what}; install rtvc again") from None
 
 
+def _encoder_shape(held: dict[str, Any]) -> EncoderShape:
+    return EncoderShape(len(held["conv1.bias"]), sum(name.startswith("attended.") for name in held))
+
+
 def _encoder_state(nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:
     """Return the encoder's weights by name; the nodes come in the order in which it multiplies."""
     products = iter([_product(node, held) for node in nodes if node.op_type == "MatMulNBits"])
@@ -105,7 +111,7 @@ def _encoder_state(nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:
     for name in ("conv1", "conv2"):
         flat = next(products)
         state[f"{name}.weight"] = flat.reshape(len(flat), 3, -1).transpose(0, 2, 1)
-    shape = EncoderShape()
+    shape = _encoder_shape(held)
     scale = (shape.width // shape.heads) ** -0.5
     for k in range(shape.layers):
         query, key, value = np.split(next(products), 3)
@@ -115,7 +121,7 @@ def _encoder_state(nodes: list[Any], held: dict[str, Any]) -> dict[str, Any]:
         state[f"blocks.{k}.attn.value.bias"] = value_bias
         for part in ("attn.out", "mlp.0", "mlp.2"):
             state[f"blocks.{k}.{part}.weight"] = next(products)
-    own = Encoder(EncoderShape()).state_dict()
+    own = Encoder(shape).state_dict()
     return {name: value for name, value in state.items() if name in own}
 
 

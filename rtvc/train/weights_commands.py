@@ -79,17 +79,16 @@ def export(args: argparse.Namespace) -> int:
     """Do `rtvc train export`; return the exit code. Raises TrainingError."""
     import numpy as np
 
-    from rtvc.models.encoder import ContentEncoder
     from rtvc.models.generator import Generator
     from rtvc.models.speaker import SpeakerEncoder
 
     from .dataset import TrainingSet, write_json
+    from .encoder import content_of
     from .export import PRECISIONS, SPEAKER_FILE, export, export_speaker
     from .loop import load_weights
     from .timbres import Timbres, shipped_voices
 
-    data, content, generator, speaker = TrainingSet(args.set), ContentEncoder(), Generator(), SpeakerEncoder()
-    load_weights(content, args.encoder)
+    data, content, generator, speaker = TrainingSet(args.set), content_of(args.encoder), Generator(), SpeakerEncoder()
     load_weights(generator, args.generator)
     load_weights(speaker, args.speaker)
     pairs = [entry.partition("=") for entry in args.voices.split(",") if entry]

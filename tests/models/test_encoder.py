@@ -22,7 +22,7 @@ from rtvc.models.encoder import (
 from rtvc.models.generator import LATER_FRAMES
 from rtvc.models.streaming import PAST, EncoderStep, HeadStep
 
-SHAPE = EncoderShape(width=64, layers=2, heads=2, head_width=32)
+SHAPE = EncoderShape(width=128, layers=2, head_width=32)
 FRAMES = 2 * ATTENTION_FRAMES + 10  # so that what attention remembers goes round
 
 

@@ -80,7 +80,7 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_judges(data: TrainingS
 
 
 def test_what_an_encoder_hears_replaces_codes_energy_and_voicing(data: TrainingSet) -> None:
-    content = ContentEncoder(EncoderShape(width=64, layers=1, heads=2, head_width=64))
+    content = ContentEncoder(EncoderShape(width=64, layers=1, head_width=64))
     always = replace(PLAN, heard=1.0)
     true, heard = voices(data), voices(data, always, content)
     a, b = (v.draw(np.random.default_rng(0), 3) for v in (true, heard))

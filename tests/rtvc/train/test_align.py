@@ -128,7 +128,7 @@ def test_a_set_of_recordings_alone_is_aligned_by_an_encoder_with_its_codebook(
     monkeypatch.setattr(
         Listener, "log_posteriors", lambda *_: posteriors([0] * 5 + [1] * 15 + [2] * 15 + [3] * 15 + [0] * 5, 9)
     )
-    counts = align_set(folder, ContentEncoder(EncoderShape(width=64, layers=1, heads=2, head_width=64)))
+    counts = align_set(folder, ContentEncoder(EncoderShape(width=64, layers=1, head_width=64)))
     assert counts == {"aligned": 1, "score too low": 1}
     assert make_codes(folder).startswith("codebook kept")
     (item,) = TrainingSet(folder).train

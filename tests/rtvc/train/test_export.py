@@ -16,7 +16,7 @@ from rtvc.models.generator import CONTENT, LATER_FRAMES, Generator
 from rtvc.train.export import export
 from rtvc.train.hearing import said_of
 
-SHAPE = EncoderShape(width=64, layers=2, heads=2, head_width=64)
+SHAPE = EncoderShape(width=128, layers=2, head_width=64)
 
 
 class Exported:

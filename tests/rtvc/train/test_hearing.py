@@ -13,7 +13,7 @@ from rtvc.train.dataset import FRAME_FRAMES, RATE_HZ
 from rtvc.train.hearing import Hearing, hear, known, tracked
 from tests.rtvc.train.toy import toy_set
 
-SHAPE = EncoderShape(width=64, layers=1, heads=2, head_width=64)
+SHAPE = EncoderShape(width=64, layers=1, head_width=64)
 
 
 def glide(from_hz: float, to_hz: float, seconds: float) -> np.ndarray:

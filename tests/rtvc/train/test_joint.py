@@ -26,7 +26,7 @@ from tests.rtvc.train.test_adversarial import Mute
 from tests.rtvc.train.toy import toy_set
 
 pytestmark = pytest.mark.usefixtures("undrawn")
-SHAPE = EncoderShape(width=64, layers=2, heads=2, head_width=64)
+SHAPE = EncoderShape(width=64, layers=2, head_width=64)
 PLAN = JointPlan(
     Schedule(steps=3, wait=1, warm_up=1, save_every=1000, clip_norm=10.0),
     batch=2, cutting=Cutting(frames=40, history=8, home=0.0), half_precision=False,

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from rtvc.models.encoder import ContentEncoder, EncoderShape
+from rtvc.models.generator import Generator
 from rtvc.train import TrainingError
-from rtvc.train.encoder import initialise
+from rtvc.train.encoder import begin, content_of, load_whisper
+from rtvc.train.loop import write_checkpoint
 from rtvc.train.teacher import Teacher, decoder_input, package_folder
 from rtvc.train.whisper_weights import read_encoder
 
@@ -124,25 +126,36 @@ def whisper_file(path: Path, shape: EncoderShape) -> dict[str, NDArray[np.float3
 
 
 def test_whispers_file_is_read_under_openais_names_and_fits_the_encoder(tmp_path: Path) -> None:
-    shape = EncoderShape(width=16, layers=2, heads=2, head_width=8)
+    shape = EncoderShape(width=16, layers=2, head_width=8)
     wanted = whisper_file(tmp_path / "model.bin", shape)
     found = read_encoder(tmp_path / "model.bin")
     assert found.keys() == wanted.keys()
     assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
-    content = ContentEncoder(shape)
-    assert "Whisper" in initialise(content, tmp_path / "model.bin")
+    content = begin(EncoderShape(head_width=8), tmp_path / "model.bin")
+    assert content.shape == shape
     assert np.array_equal(
         content.encoder.blocks[1].attn.key.weight.detach().numpy(), wanted["blocks.1.attn.key.weight"]
     )
 
 
 def test_files_that_are_not_whispers_are_refused(tmp_path: Path) -> None:
-    shape = EncoderShape(width=16, layers=1, heads=2, head_width=8)
+    shape = EncoderShape(width=16, layers=1, head_width=8)
     whisper_file(tmp_path / "model.bin", shape)
     whole = (tmp_path / "model.bin").read_bytes()
     for data in (whole[: len(whole) // 2], b"\7" + whole[1:], b"", b"RIFF" * 100):
         (tmp_path / "bad.bin").write_bytes(data)
         with pytest.raises(TrainingError, match=r"bad\.bin"):
-            initialise(ContentEncoder(shape), tmp_path / "bad.bin")
-    with pytest.raises(TrainingError, match=r"model\.bin"):  # whole, but of another size
-        initialise(ContentEncoder(EncoderShape(width=32, layers=1, heads=2, head_width=8)), tmp_path / "model.bin")
+            begin(shape, tmp_path / "bad.bin")
+    with pytest.raises(TrainingError, match=r"model\.bin: is no Whisper tiny model"):  # whole, but of another size
+        load_whisper(ContentEncoder(EncoderShape(width=32, layers=1, head_width=8)).encoder, tmp_path / "model.bin")
+
+
+def test_a_checkpoint_tells_the_encoders_size(tmp_path: Path) -> None:
+    content = ContentEncoder(EncoderShape(width=128, layers=3, head_width=24))
+    write_checkpoint(tmp_path / "encoder.pt", {"model": content.state_dict()})
+    found = content_of(tmp_path / "encoder.pt")
+    assert found.shape == content.shape and found.shape.heads == 2
+    assert all(np.array_equal(value, content.state_dict()[name]) for name, value in found.state_dict().items())
+    write_checkpoint(tmp_path / "generator.pt", {"model": Generator().state_dict()})
+    with pytest.raises(TrainingError, match=r"generator\.pt: is of another network"):
+        content_of(tmp_path / "generator.pt")

@@ -29,7 +29,7 @@ from rtvc.train.speaker import SpeakerPlan, SpeakerTrainee
 from tests.rtvc.train.toy import toy_set, vowels
 
 pytestmark = pytest.mark.usefixtures("undrawn")
-SHAPE = EncoderShape(width=64, layers=1, heads=2, head_width=64)
+SHAPE = EncoderShape(width=64, layers=1, head_width=64)
 GENTLE = Spoiling(tempo=0.3, tempo_log=0.1, warp=0.0, degrade=False, pause=0.0, noise_alone=0.0)
 PLAN = EncoderPlan(
     schedule=Schedule(steps=150, warm_up=10, save_every=1000, evaluate_every=1000, log_every=25),

@@ -17,7 +17,7 @@ from rtvc.train.augment import warped_filters
 from rtvc.train.recogniser import FAR, Recogniser, recogniser_of, to_16k, whisper_mel
 from tests.rtvc.train.toy import vowels
 
-SHAPE = EncoderShape(width=128, layers=3, heads=2)
+SHAPE = EncoderShape(width=128, layers=3)
 
 
 def speech(rate_hz: int = 24000) -> Tensor:
@@ -100,5 +100,5 @@ def test_a_gradient_reaches_the_sound_and_no_weight(recogniser: Recogniser) -> N
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"nothing of the kind")
-    with pytest.raises(TrainingError, match=r"model\.bin: is no Whisper tiny model\.bin"):
+    with pytest.raises(TrainingError, match=r"model\.bin: is no Whisper model\.bin"):
         recogniser_of(tmp_path / "model.bin")

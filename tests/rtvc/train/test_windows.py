@@ -34,7 +34,7 @@ def cut_at(data: TrainingSet, begin: int, wanted: Item | None = None, cutting: C
 
 def test_what_heads_say_of_a_window_is_what_they_say_of_the_utterance(data: TrainingSet) -> None:
     torch.manual_seed(0)
-    content = ContentEncoder(EncoderShape(width=64, layers=1, heads=2, head_width=64)).eval()
+    content = ContentEncoder(EncoderShape(width=64, layers=1, head_width=64)).eval()
     for head in content.heads:  # its one layer hears 75 frames back; so that the GRUs forget as soon:
         torch.nn.init.constant_(head.gru.bias_ih_l0[64:128], -20.0)
     x = data.sound(data.train[0])
