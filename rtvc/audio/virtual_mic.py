@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
+from rtvc.file_lock import try_lock
+
 from .backend import Device, DeviceError
 from .pulse_server import PulseModule, PulseServer, ServerInfo
 
@@ -142,15 +144,11 @@ def find_cable(devices: list[Device], platform: str) -> Device:
 
 
 def _lock(name: str) -> IO[str]:
-    import fcntl
-
     folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     lock = open(folder / f"rtvc-{name}.lock", "w")  # noqa: SIM115  (held as long as the microphone)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not try_lock(lock.fileno()):
         lock.close()
-        raise DeviceError(f"another rtvc already offers the microphone {name}: give this one another name") from error
+        raise DeviceError(f"another rtvc already offers the microphone {name}: give this one another name")
     return lock
 
 

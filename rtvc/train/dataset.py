@@ -30,6 +30,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtvc.file_lock import try_lock
+
 from . import TrainingError
 
 Floats = NDArray[np.float32]
@@ -266,9 +268,16 @@ class SetWriter:
     """A set to add to. Use as a context; leaving it saves, also after an error."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the set, or open it where the last save left it."""
+        """Make the set, or open it where the last save left it.
+
+        Raises TrainingError if another process writes to it: what one has added the other would cut off.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._lock = open(folder / ".lock", "a")  # noqa: SIM115  (held until the set is left)
+        if not try_lock(self._lock.fileno()):
+            self._lock.close()
+            raise TrainingError(f"{folder}: another rtvc train is adding to it; wait until it has ended")
         self.items = read_items(folder) if (folder / "items.json").is_file() else []
         path = folder / "manifest.json"
         self.manifest: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {"sources": {}}
@@ -361,9 +370,12 @@ class SetWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.save()
-        for file in self._files.values():
-            file.close()
+        try:
+            self.save()
+        finally:
+            for file in self._files.values():
+                file.close()
+            self._lock.close()
 
 
 _WIDE = ("latents.npy", "timbres.npy")

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from rtvc.file_lock import try_lock
 
 from .durable import erase_file, sweep, write_file
 from .errors import VoiceError
@@ -69,7 +70,7 @@ class Store:
         handle = os.open(self.folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             deadline = time.monotonic() + LOCK_WAIT_S
-            while not _lock(handle):
+            while not try_lock(handle):
                 if time.monotonic() > deadline:
                     raise VoiceError(
                         f"{self.folder}: another rtvc is changing it, for {LOCK_WAIT_S:g} s now; try later"
@@ -93,19 +94,3 @@ def check_private(folder: Path) -> None:
         raise VoiceError(f"{folder}: cannot be used: {error.strerror}") from None
     if os.name == "posix" and others:
         raise VoiceError(f"{folder}: others can look into it; make it yours only: chmod 700")
-
-
-def _lock(handle: int) -> bool:
-    """Try to take the lock of an open file; it goes when the file is closed or the process ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

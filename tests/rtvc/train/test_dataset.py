@@ -74,10 +74,25 @@ def test_what_no_item_names_is_cut_off_when_a_set_is_opened_again(tmp_path: Path
     writer.add_latents(np.ones((7, LATENT), np.float32))
     for file in writer._files.values():  # as if the machine had lost power here
         file.close()
+    writer._lock.close()
     with SetWriter(tmp_path) as writer:
         assert writer.holds() == {("toy", "0/0"), ("toy", "1/0")}
     again = TrainingSet(tmp_path)
     assert (len(again.audio), len(again.latents)) == (samples, rows)
+
+
+def test_a_set_that_another_process_adds_to_is_left_alone(tmp_path: Path) -> None:
+    toy = toy_set(tmp_path, seconds=4.0)
+    size = (tmp_path / "audio.i16").stat().st_size
+    with SetWriter(tmp_path) as writer:
+        writer.add_sound(np.ones(500, np.float32))
+        with pytest.raises(TrainingError, match="another rtvc train is adding to it"):
+            SetWriter(tmp_path)
+        assert len(TrainingSet(tmp_path).items) == len(toy.items)  # reading needs no lock
+        writer.save()
+        assert (tmp_path / "audio.i16").stat().st_size == size + 1000
+    with SetWriter(tmp_path):
+        pass
 
 
 def test_held_out_items_are_not_among_those_to_learn_from(tmp_path: Path) -> None:
