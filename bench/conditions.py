@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.judges import RATE_HZ, Judges, Signal, at_16k, normalise_text, word_errors
-from bench.presets import balanced, read, recording, utterances
+from bench.presets import balanced, read, recording, transcribed
 from bench.quality import THRESHOLDS, bundled_references
 from bench.report import Report, arguments
 from bench.suppress import RATE_HZ as ENGINE_HZ
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=8, metavar="N", help="sources, half low and half high voices (8)")
     args = parser.parse_args()
     report, judges = Report("conditions"), Judges()
-    sources = balanced(utterances(args.sources), judges, 2 if args.quick else args.limit)
+    sources = balanced(transcribed(args.sources), judges, 2 if args.quick else args.limit)
     voices = args.voices.split(",")
     targets = [judges.speakers(*read(recording(bundled_references(), voice))) for voice in voices]
     ways = spoilings(args.noise)

@@ -193,6 +193,15 @@ def utterances(folder: Path) -> Iterator[Utterance]:
     return recordings(folder)
 
 
+def transcribed(folder: Path) -> Iterator[Utterance]:
+    """Yield those of a folder's `utterances` whose text is known. Ends the bench, saying why, if there are none."""
+    found = (utterance for utterance in utterances(folder) if utterance.text)
+    first = next(found, None)
+    if first is None:
+        raise SystemExit(f"{folder}: no utterance there has a text, and words are counted against it")
+    yield from itertools.chain([first], found)
+
+
 def pack_lines(folder: Path) -> list[dict[str, str]]:
     """Return the lines of a speech pack's index.tsv. Ends the bench, saying why, if it cannot be used."""
     path = folder / "index.tsv"

@@ -16,7 +16,7 @@ import numpy as np
 import soxr
 
 from bench.judges import Judges, Signal, word_errors
-from bench.presets import Utterance, read, utterances
+from bench.presets import Utterance, read, transcribed
 from bench.report import Report, arguments
 from rtvc.audio.files import READ_SUFFIXES
 from rtvc.engine.build import build_engine
@@ -98,7 +98,7 @@ def main() -> None:
         parser.error(str(error))
     report, judges = Report("suppress"), Judges()
     limit = args.limit or (4 if args.quick else 12)
-    sources = list(itertools.islice((source for source in utterances(args.sources) if source.text), limit))
+    sources = list(itertools.islice(transcribed(args.sources), limit))
     paths = [path for path in sorted(args.noise.rglob("*")) if path.suffix.lower() in READ_SUFFIXES]
     noises = [at_48k(*read(path)) for path in paths[:: max(1, len(paths) // limit)]]
     for voice, snr in itertools.product(VOICES, SNRS_DB):

@@ -83,9 +83,12 @@ def begin(shape: EncoderShape, init: Path | None) -> ContentEncoder:
         return ContentEncoder(shape)
     if init.suffix == ".pt":
         return content_of(init)
-    weights = _whisper(init)
-    content = ContentEncoder(shape_of(weights, shape.head_width))
-    content.encoder.load_state_dict(weights)
+    try:
+        weights = _whisper(init)
+        content = ContentEncoder(shape_of(weights, shape.head_width))
+        content.encoder.load_state_dict(weights)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise TrainingError(f"{init}: is no Whisper model.bin: {str(error).splitlines()[0]}") from error
     return content
 
 
@@ -96,16 +99,13 @@ def load_whisper(network: nn.Module, path: Path) -> None:
     """
     try:
         network.load_state_dict(_whisper(path))
-    except RuntimeError as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise TrainingError(f"{path}: is no Whisper tiny model.bin: {str(error).splitlines()[0]}") from error
 
 
 def _whisper(path: Path) -> dict[str, Tensor]:
-    try:
-        # keys have no bias: in a softmax over keys it cancels
-        return {k: torch.tensor(v) for k, v in read_encoder(path).items() if not k.endswith("key.bias")}
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{path}: is no Whisper model.bin: {str(error).splitlines()[0]}") from error
+    # keys have no bias: in a softmax over keys it cancels
+    return {k: torch.tensor(v) for k, v in read_encoder(path).items() if not k.endswith("key.bias")}
 
 
 def rates_of(content: ContentEncoder, encoder_rate: float, head_rate: float) -> list[dict[str, Any]]:

@@ -100,5 +100,5 @@ def test_a_gradient_reaches_the_sound_and_no_weight(recogniser: Recogniser) -> N
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"nothing of the kind")
-    with pytest.raises(TrainingError, match=r"model\.bin: is no Whisper model\.bin"):
+    with pytest.raises(TrainingError, match=r"model\.bin: is no Whisper tiny model\.bin"):
         recogniser_of(tmp_path / "model.bin")
