@@ -1,4 +1,4 @@
-"""`rtvc train encoder`, `generator`, `joint` and `speaker`: runs of training, each in a folder of its own."""
+"""`rtvc train encoder`, `generator`, `joint`, `misheard` and `speaker`: runs of training, each in its own folder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from .encoder import EncoderPlan
     from .generator import DistilPlan
     from .joint import JointPlan
+    from .misheard import MisheardPlan
     from .speaker import SpeakerPlan
 
-Plan = TypeVar("Plan", "EncoderPlan", "DistilPlan", "VoicesPlan", "JointPlan", "SpeakerPlan")
+Plan = TypeVar("Plan", "EncoderPlan", "DistilPlan", "VoicesPlan", "JointPlan", "MisheardPlan", "SpeakerPlan")
+Listening = TypeVar("Listening", "JointPlan", "MisheardPlan")
 
 
 def _computing(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +134,16 @@ def generator(args: argparse.Namespace) -> int:
 def joint_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `rtvc train joint` to parser."""
     _run_arguments(parser, "5000", "40")
+    _listening_arguments(parser)
+
+
+def misheard_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `rtvc train misheard` to parser."""
+    _run_arguments(parser, "1300", "16")
+    _listening_arguments(parser)
+
+
+def _listening_arguments(parser: argparse.ArgumentParser) -> None:
     _precision_argument(parser)
     parser.add_argument("--encoder", type=Path, required=True, metavar="FILE", help="checkpoint of the encoder")
     parser.add_argument("--generator", type=Path, required=True, metavar="FILE", help="checkpoint of the decoder")
@@ -149,20 +161,34 @@ def joint(args: argparse.Namespace) -> int:
     """Do `rtvc train joint`; return the exit code. Raises TrainingError."""
     from .joint import JointPlan, train_joint
 
-    _compute(args)
-    plan = _told(JointPlan(), args)
+    plan = JointPlan()
     plan = dataclasses.replace(
-        plan,
+        _listening(plan, args),
         encoder_rate=plan.encoder_rate * args.rate,
         head_rate=plan.head_rate * args.rate,
         decoder_rate=plan.decoder_rate * args.rate,
-        judges_rate=plan.judges_rate * args.rate,
-        half_precision=not args.full_precision,
     )
-    if plan.schedule.steps <= plan.schedule.wait:
-        raise TrainingError(f"--steps {args.steps}: more than {plan.schedule.wait} are needed; until then judges learn")
     files = (args.encoder, args.generator, args.recogniser)
     return _trained(args.run_folder, train_joint(args.set, args.run_folder, plan, *files, args.noise, args.workers))
+
+
+def misheard(args: argparse.Namespace) -> int:
+    """Do `rtvc train misheard`; return the exit code. Raises TrainingError."""
+    from .misheard import MisheardPlan, train_misheard
+
+    plan = MisheardPlan()
+    plan = dataclasses.replace(_listening(plan, args), rate=plan.rate * args.rate)
+    files = (args.encoder, args.generator, args.recogniser)
+    return _trained(args.run_folder, train_misheard(args.set, args.run_folder, plan, *files, args.noise, args.workers))
+
+
+def _listening(plan: Listening, args: argparse.Namespace) -> Listening:
+    """Return a plan whose judges begin alone, with what it is told."""
+    _compute(args)
+    plan = _told(plan, args)
+    if plan.schedule.steps <= plan.schedule.wait:
+        raise TrainingError(f"--steps {args.steps}: more than {plan.schedule.wait} are needed; until then judges learn")
+    return dataclasses.replace(plan, judges_rate=plan.judges_rate * args.rate, half_precision=not args.full_precision)
 
 
 def _trained(folder: Path, means: dict[str, float]) -> int:
