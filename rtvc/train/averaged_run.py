@@ -27,13 +27,13 @@ class AveragedRun(Loop):
         optimiser: torch.optim.Optimizer,
         schedule: Schedule,
         seed: int,
-        beside: Mapping[str, nn.Module | torch.optim.Optimizer],
+        beside: Mapping[str, nn.Module | torch.optim.Optimizer] | None = None,
         clip_norms: Sequence[tuple[nn.Module, float]] = (),
     ) -> None:
         """networks: by the names of the files that are written. The others as `Loop` has them."""
         self._mean = AveragedModel(networks, avg_fn=_follow)
         optimiser.register_step_post_hook(lambda *_: self._mean.update_parameters(networks))
-        beside = {**beside, "moving averages": self._mean}
+        beside = {**(beside or {}), "moving averages": self._mean}
         super().__init__(folder, networks, optimiser, schedule, seed, beside, clip_norms)
 
     def save(self) -> None:

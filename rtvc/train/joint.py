@@ -26,17 +26,16 @@ from rtvc.models.discriminators import Discriminators
 from rtvc.models.encoder import CODES, POSITIONS, ContentEncoder
 from rtvc.models.generator import Generator
 
-from . import TrainingError
 from .adversarial import Fills, HomeVoice
 from .averaged_run import AveragedRun
 from .batches import read_noises
 from .dataset import FRAME_FRAMES_24K, Floats, TrainingSet
 from .encoder import ENERGY_SCALE, content_of, rates_of
 from .excitation import pulse_train
-from .generator import TEACHER_REACH
+from .generator import TEACHER_REACH, decoder_of
 from .given import heads_of, heard
 from .judging import Judging
-from .loop import Schedule, load_weights
+from .loop import Schedule
 from .losses import known_bce, known_l1, spectral_distance
 from .recogniser import Recogniser, recogniser_of
 from .synthesis import excitation, synthesise
@@ -183,10 +182,7 @@ def train_joint(
 ) -> dict[str, float]:
     """Train both networks on, or go on. workers: processes that make batches ahead."""
     torch.manual_seed(plan.seed)
-    data, content, decoder = TrainingSet(set_folder), content_of(encoder), Generator()
-    load_weights(decoder, generator)
-    if not decoder.home.any():
-        raise TrainingError(f"{generator}: has one voice only; rtvc train generator voices comes first")
+    data, content, decoder = TrainingSet(set_folder), content_of(encoder), decoder_of(generator)
     joint = Joint(
         content,
         decoder,

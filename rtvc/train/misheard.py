@@ -6,10 +6,10 @@ each of its matrices noise is added, new for every batch, of a share of the matr
 trained. What should be heard is what the decoder, as it began, makes of the true codes, in any of the
 set's timbres at its pitch: so only the mistakes are to be made up for, and voices stay what they are.
 
-Losses: as in `joint` those of sound (spectra, judges' scores, what judges see) and the distance to a speech recogniser,
-and how far the made sound is from the wanted one to the speaker encoder. What is exported is the moving average of the
-decoder's weights, generator.pt; the average of that and the decoder before (`rtvc train average`) trades words for
-naturalness.
+Losses: the distance to a speech recogniser, that of spectra, and how far the made sound is from the wanted one to the
+speaker encoder. There are no discriminators: what is made of mistaken codes and of true ones is the same decoder's
+sound, and they cannot tell one from the other. What is exported is the moving average of the decoder's weights,
+generator.pt; the average of that and the decoder before (`rtvc train average`) trades words for naturalness.
 
 Source: Graves, "Practical Variational Inference for Neural Networks" (2011), section 4, for noise on weights.
 """
@@ -26,23 +26,20 @@ import torch
 from torch import Tensor, nn
 
 from rtvc.engine.neural_voice import LEAD
-from rtvc.models.discriminators import Discriminators
 from rtvc.models.encoder import POSITIONS, ContentEncoder
 from rtvc.models.generator import Generator
 from rtvc.models.speaker import SpeakerEncoder
 from rtvc.voices.likeness import Likeness
 
-from . import TrainingError
 from .adversarial import renditions
 from .averaged_run import AveragedRun
 from .batches import Spoiling, read_noises
 from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, TrainingSet
 from .encoder import content_of
 from .excitation import pulse_train
-from .generator import TEACHER_REACH
+from .generator import TEACHER_REACH, decoder_of
 from .given import heads_of, heard, true
-from .judging import Judging
-from .loop import Schedule, load_weights
+from .loop import Schedule
 from .losses import spectral_distance
 from .recogniser import Recogniser, recogniser_of
 from .shipped import shipped_speaker
@@ -57,9 +54,7 @@ BATCH_USES = 2  # a batch is heard once and said in two timbres
 class MisheardPlan:
     """How the decoder is trained."""
 
-    schedule: Schedule = field(
-        default_factory=lambda: Schedule(steps=1300, wait=100, warm_up=50, floor=0.03, clip_norm=10.0)
-    )
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=1300, warm_up=50, floor=0.03, clip_norm=10.0))
     batch: int = 16
     cutting: Cutting = field(
         default_factory=lambda: Cutting(frames=180, home=1.0, recorded=1.0, spoiling=Spoiling(warp=0.9, warp_log=0.2))
@@ -67,10 +62,7 @@ class MisheardPlan:
     noise: tuple[float, float] = (0.1, 0.38)
     """Least and greatest deviation of the noise on the encoder's matrices, in their own."""
     rate: float = 2e-4
-    judges_rate: float = 2e-4
     spectra_weight: float = 2.0
-    adversarial_weight: float = 1.0
-    feature_weight: float = 2.0
     recogniser_weight: float = 5.0
     likeness_weight: float = 2.0
     half_precision: bool = True
@@ -84,7 +76,6 @@ class Misheard:
         self,
         content: ContentEncoder,
         generator: Generator,
-        judges: Discriminators,
         recogniser: Recogniser,
         speaker: SpeakerEncoder,
         data: TrainingSet,
@@ -101,38 +92,22 @@ class Misheard:
         self._batches = WindowBatches(WindowSet(data, noises or [], plan.cutting, plan.seed), plan.batch, workers)
         self._codebook = torch.tensor(np.array(data.codebook))
         self._voices = _voices(data)
-        self._judging = Judging(judges, plan.judges_rate, plan.half_precision, plan.schedule.clip_norm)
-        self.judges, self.optimiser = judges, self._judging.optimiser
         self._heard: tuple[int, Windows, dict[str, Tensor]] | None = None
 
     def losses(self, rng: np.random.Generator, step: int) -> Mapping[str, Tensor]:
-        """Draw a batch, let the judges learn from it, and return the decoder's losses: none while judges are alone."""
+        """Draw a batch and return the decoder's losses."""
         plan = self._plan
-        alone = step < plan.schedule.wait
-        rate = 1.0 if alone else max(plan.schedule.floor, plan.schedule.factor(step))
-        self.optimiser.param_groups[0]["lr"] = plan.judges_rate * rate
         windows, said = self._hear(step // BATCH_USES)
         chosen = torch.tensor(rng.integers(0, len(self._voices[0]), len(windows.mel)))
         timbre, median_hz = (part[chosen] for part in self._voices)
-        with torch.set_grad_enabled(not alone):
-            made, wanted = self.sounds(_sung(windows, median_hz), said, timbre)
-        half = made.shape[1] // 2
-        at = int(rng.integers(0, made.shape[1] - half + 1))
-        judged = made[:, at : at + half], wanted[:, at : at + half]
-        mistaken = self._judging.learn(*judged)
-        if alone:
-            return {"judges' loss": mistaken}
-        adversarial, features = self._judging.losses(*judged)
+        made, wanted = self.sounds(_sung(windows, median_hz), said, timbre)
         with torch.autocast(made.device.type, torch.bfloat16, enabled=plan.half_precision):
             understood = self._recogniser.distance(made, wanted)
         like = self._direction(made) * self._direction(wanted)
         return {
             "loss/spectra": plan.spectra_weight * spectral_distance(made, wanted),
-            "loss/adversarial": plan.adversarial_weight * adversarial,
-            "loss/features": plan.feature_weight * features,
             "loss/recogniser": plan.recogniser_weight * understood.mean(),
             "loss/likeness": plan.likeness_weight * (1.0 - like.sum(1).mean()),
-            "judges' loss": mistaken,
         }
 
     def sounds(self, windows: Windows, said: dict[str, Tensor], timbre: Tensor) -> tuple[Tensor, Tensor]:
@@ -215,15 +190,11 @@ def train_misheard(
 ) -> dict[str, float]:
     """Train the decoder on, or go on. workers: processes that make batches ahead."""
     torch.manual_seed(plan.seed)
-    data, content, decoder = TrainingSet(set_folder), content_of(encoder), Generator()
-    load_weights(decoder, generator)
-    if not decoder.home.any():
-        raise TrainingError(f"{generator}: has one voice only; rtvc train generator voices comes first")
+    data, content, decoder = TrainingSet(set_folder), content_of(encoder), decoder_of(generator)
     decoder.film.requires_grad_(False)
     step = Misheard(
         content,
         decoder,
-        Discriminators(),
         recogniser_of(recogniser),
         shipped_speaker(),
         data,
@@ -238,7 +209,5 @@ def misheard_run(folder: Path, step: Misheard, plan: MisheardPlan) -> AveragedRu
     """Return the run of the step in folder."""
     trained = [weight for weight in step.generator.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=plan.rate, betas=(0.8, 0.99), weight_decay=0.0)
-    beside: dict[str, nn.Module | torch.optim.Optimizer] = {"judges": step.judges, "judges' optimiser": step.optimiser}
-    return AveragedRun(
-        folder, nn.ModuleDict({"generator": step.generator}), optimiser, plan.schedule, plan.seed, beside
-    )
+    networks = nn.ModuleDict({"generator": step.generator})
+    return AveragedRun(folder, networks, optimiser, plan.schedule, plan.seed)

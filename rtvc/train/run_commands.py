@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .speaker import SpeakerPlan
 
 Plan = TypeVar("Plan", "EncoderPlan", "DistilPlan", "VoicesPlan", "JointPlan", "MisheardPlan", "SpeakerPlan")
-Listening = TypeVar("Listening", "JointPlan", "MisheardPlan")
 
 
 def _computing(parser: argparse.ArgumentParser) -> None:
@@ -161,13 +160,18 @@ def joint(args: argparse.Namespace) -> int:
     """Do `rtvc train joint`; return the exit code. Raises TrainingError."""
     from .joint import JointPlan, train_joint
 
-    plan = JointPlan()
+    _compute(args)
+    plan = _told(JointPlan(), args)
     plan = dataclasses.replace(
-        _listening(plan, args),
+        plan,
         encoder_rate=plan.encoder_rate * args.rate,
         head_rate=plan.head_rate * args.rate,
         decoder_rate=plan.decoder_rate * args.rate,
+        judges_rate=plan.judges_rate * args.rate,
+        half_precision=not args.full_precision,
     )
+    if plan.schedule.steps <= plan.schedule.wait:
+        raise TrainingError(f"--steps {args.steps}: more than {plan.schedule.wait} are needed; until then judges learn")
     files = (args.encoder, args.generator, args.recogniser)
     return _trained(args.run_folder, train_joint(args.set, args.run_folder, plan, *files, args.noise, args.workers))
 
@@ -176,19 +180,11 @@ def misheard(args: argparse.Namespace) -> int:
     """Do `rtvc train misheard`; return the exit code. Raises TrainingError."""
     from .misheard import MisheardPlan, train_misheard
 
-    plan = MisheardPlan()
-    plan = dataclasses.replace(_listening(plan, args), rate=plan.rate * args.rate)
+    _compute(args)
+    plan = _told(MisheardPlan(), args)
+    plan = dataclasses.replace(plan, rate=plan.rate * args.rate, half_precision=not args.full_precision)
     files = (args.encoder, args.generator, args.recogniser)
     return _trained(args.run_folder, train_misheard(args.set, args.run_folder, plan, *files, args.noise, args.workers))
-
-
-def _listening(plan: Listening, args: argparse.Namespace) -> Listening:
-    """Return a plan whose judges begin alone, with what it is told."""
-    _compute(args)
-    plan = _told(plan, args)
-    if plan.schedule.steps <= plan.schedule.wait:
-        raise TrainingError(f"--steps {args.steps}: more than {plan.schedule.wait} are needed; until then judges learn")
-    return dataclasses.replace(plan, judges_rate=plan.judges_rate * args.rate, half_precision=not args.full_precision)
 
 
 def _trained(folder: Path, means: dict[str, float]) -> int:
