@@ -62,7 +62,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TrainingError(f"{path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:  # PyTorch's own words advise to load it all the same, which runs its code
+        raise TrainingError(f"{path}: is no checkpoint, or holds more than numbers; it is not opened") from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise TrainingError(f"{path}: is no checkpoint: {str(error).splitlines()[0]}") from error
     if not isinstance(found, dict) or "model" not in found:
         raise TrainingError(f"{path}: is no checkpoint of rtvc: it has no model")
