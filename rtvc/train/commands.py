@@ -1,7 +1,7 @@
 """`rtvc train STEP`: the steps and their help. Nothing heavy is imported before a step runs.
 
 Steps in the order that they are used: shipped (to go on from the program's weights), data, synth, align, encoder,
-generator, joint, misheard, average, speaker, export, card.
+generator, joint, average, speaker, export, card.
 Those that take long (data, synth, align and the trainings) can be interrupted and started again with the same command;
 they go on where they were. The others take seconds; average, export and card write their files anew, shipped writes
 over none and wants a new folder.
@@ -111,20 +111,10 @@ STEPS = {
         runs.joint_arguments,
         runs.joint,
     ),
-    "misheard": Step(
-        "train the decoder to make the best of what the encoder mishears",
-        "  rtvc train misheard set runs/misheard --encoder runs/joint/encoder.pt --generator runs/joint/generator.pt"
-        " --recogniser whisper-tiny.en/model.bin --noise noises\n"
-        "  rtvc train misheard set runs/misheard --encoder start/encoder.pt --generator start/generator.pt"
-        " --recogniser model.bin --threads 2 --steps 600",
-        runs.misheard_arguments,
-        runs.misheard,
-    ),
     "average": Step(
         "average checkpoints of one network, as those before and after a step",
         "  rtvc train average encoder.pt runs/encoder/last.pt runs/joint/encoder.pt\n"
-        "  rtvc train average encoder.pt runs/encoder/last.pt runs/joint/encoder.pt --shares 0.3,0.7\n"
-        "  rtvc train average generator.pt start/generator.pt runs/misheard/generator.pt",
+        "  rtvc train average encoder.pt runs/encoder/last.pt runs/joint/encoder.pt --shares 0.3,0.7",
         weights.average_arguments,
         weights.average,
     ),

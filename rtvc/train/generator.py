@@ -77,15 +77,6 @@ def fitted(x: Floats, frames: int) -> Floats:
     return x[:frames] if short <= 0 else np.concatenate([x, np.repeat(x[-1:], short, axis=0)])
 
 
-def decoder_of(checkpoint: Path) -> Generator:
-    """Return a checkpoint's decoder. Raises TrainingError if it is none or has one voice only."""
-    decoder = Generator()
-    load_weights(decoder, checkpoint)
-    if not decoder.home.any():
-        raise TrainingError(f"{checkpoint}: has one voice only; rtvc train generator voices comes first")
-    return decoder
-
-
 class Distillation:
     """Batches and loss of the stage `distil`."""
 

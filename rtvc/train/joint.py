@@ -1,8 +1,10 @@
 """Joint training of the content encoder and the decoder on sound: the last step, from networks trained apart.
 
 The encoder hears a window of spoiled sound, the decoder says what it makes of that, and what is heard is compared with
-what should be heard (`windows`). The gradient goes through what is uncertain (`given`), so that the encoder
-learns to be understood by the decoder. So that codes remain codes, both heads go on naming the true ones.
+what should be heard (`windows`). The likeliest code goes in without a gradient; the mean of all codes by their
+probability, from which doubt is told, and the energy with one, so that the encoder learns to be understood by the
+decoder. At `clear` the head `fast` is read besides, for the later frame. So that codes remain codes, both heads go on
+naming the true ones.
 
 Losses: those of `adversarial` (spectra, judges' scores, what judges see), the distance to a speech recogniser
 (`recogniser`), and the cross-entropy of both heads with the distance of their energy and what they say of voicing. The
@@ -20,27 +22,29 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from rtvc.engine.neural_voice import LEAD
+from rtvc.engine.neural_voice import LEAD, UNVOICED_HZ
 from rtvc.models.discriminators import Discriminators
-from rtvc.models.encoder import CODES, POSITIONS, ContentEncoder
-from rtvc.models.generator import Generator
+from rtvc.models.encoder import CODES, POSITIONS, WAIT_MS, ContentEncoder
+from rtvc.models.generator import AHEAD, LATER_FRAMES, Generator
 
+from . import TrainingError
 from .adversarial import Fills, HomeVoice
-from .averaged_run import AveragedRun
-from .batches import read_noises
-from .dataset import FRAME_FRAMES_24K, Floats, TrainingSet
+from .batches import SILENT_ENERGY, read_noises
+from .dataset import FRAME_FRAMES_24K, VOICED_HZ, Floats, TrainingSet
 from .encoder import ENERGY_SCALE, content_of, rates_of
 from .excitation import pulse_train
-from .generator import TEACHER_REACH, decoder_of
-from .given import heads_of, heard
+from .generator import TEACHER_REACH
 from .judging import Judging
-from .loop import Schedule
+from .loop import Loop, Schedule, load_weights, write_checkpoint
 from .losses import known_bce, known_l1, spectral_distance
 from .recogniser import Recogniser, recogniser_of
 from .synthesis import excitation, synthesise
 from .teacher import Teacher
 from .windows import UNKNOWN, Cutting, WindowBatches, Windows, WindowSet
+
+DECAY = 0.999  # of the moving averages, a step
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Joint:
         self.optimiser.param_groups[0]["lr"] = plan.judges_rate * rate
         windows = self._batches.of(step)
         with torch.set_grad_enabled(not alone):
-            said = heads_of(self.content, windows, int(rng.integers(0, POSITIONS)), plan.half_precision)
+            said = self.heads(windows, int(rng.integers(0, POSITIONS)))
             made, real = self.sounds(windows, said)
         mistaken = self._judging.learn(made, real)
         if alone:
@@ -118,6 +122,14 @@ class Joint:
             "judges' loss": mistaken,
             "distance of spectra": spectra.detach(),
         }
+
+    def heads(self, windows: Windows, position: int) -> dict[str, Tensor]:
+        """Return what each head says of the windows, float32[b, frames, CODES + 2]."""
+        with torch.autocast(windows.mel.device.type, torch.bfloat16, enabled=self._plan.half_precision):
+            encoded = self.content.frames(windows.mel, position)
+        # not in half precision, for on a GPU a GRU then computes in float16 and loses its small gradients
+        encoded = encoded.float()
+        return {name: head(encoded) for name, head in zip(WAIT_MS, self.content.heads, strict=True)}
 
     def _naming(self, windows: Windows, said: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the heads' losses against the truth."""
@@ -139,7 +151,7 @@ class Joint:
     def sounds(self, windows: Windows, said: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return what the decoder makes of what heads say, and what should be heard, both as far as judged: [b, n]."""
         frames, generator = self._plan.cutting.frames, self.generator
-        x, f0_hz, energy = heard(windows, said, self._codebook, self._plan.cutting)
+        x, f0_hz, energy = self._inputs(windows, said)
         timbre = torch.where(windows.home[:, None], generator.home, windows.timbre)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._plan.half_precision):
             parts = generator(x, timbre)
@@ -153,21 +165,66 @@ class Joint:
         judged = slice(self._plan.cutting.history * FRAME_FRAMES_24K, -2 * FRAME_FRAMES_24K)
         return made[:, judged], real[:, judged]
 
+    def _inputs(self, windows: Windows, said: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the decoder's inputs [b, frames, INPUTS], AHEAD frames early; F0 and energy of the span [b, span]."""
+        span = self._plan.cutting.span
+        at = (windows.first[:, None] + torch.arange(span))[..., None].expand(-1, -1, CODES + 2)
+        fast, clear = said["fast"].gather(1, at), said["clear"].gather(1, at)
+        at_clear = windows.clear[:, None, None]
+        now = torch.where(at_clear, clear, fast)
+        code = self._codebook[now[..., :CODES].argmax(-1)]
+        f0_hz, energy = _melody(now, windows.f0_hz[:, 0], windows.inside)
+        later = torch.cat([self._mean(fast), _input(*_melody(fast, windows.f0_hz[:, 1], windows.inside))], dim=-1)
+        cut = slice(TEACHER_REACH + AHEAD, TEACHER_REACH + AHEAD + self._plan.cutting.frames)
+        soon = slice(cut.start + LATER_FRAMES, cut.stop + LATER_FRAMES)
+        parts = [code, _input(f0_hz, energy), self._mean(now) - code]
+        return torch.cat([part[:, cut] for part in parts] + [later[:, soon] * at_clear], dim=-1), f0_hz, energy
 
-def joint_run(folder: Path, joint: Joint, plan: JointPlan) -> AveragedRun:
-    """Return the run of a joint training in folder."""
-    content, generator = joint.content, joint.generator
-    groups = rates_of(content, plan.encoder_rate, plan.head_rate)
-    groups.append({"params": list(generator.parameters()), "lr": plan.decoder_rate})
-    return AveragedRun(
-        folder,
-        nn.ModuleDict({"encoder": content, "generator": generator}),
-        torch.optim.AdamW(groups, betas=(0.8, 0.99), weight_decay=0.0),
-        plan.schedule,
-        plan.seed,
-        {"judges": joint.judges, "judges' optimiser": joint.optimiser},
-        [(content, plan.encoder_clip_norm), (generator, plan.schedule.clip_norm)],
-    )
+    def _mean(self, said: Tensor) -> Tensor:
+        """Return the mean of all codes, each by its probability, [.., CONTENT]."""
+        return torch.softmax(said[..., :CODES], dim=-1) @ self._codebook
+
+
+def _melody(said: Tensor, f0_hz: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """Return F0, where a head says that there is voice, and its energy [b, t]; silence outside the utterance."""
+    voiced = inside & (said[..., CODES + 1] > 0.0) & (f0_hz > VOICED_HZ)
+    return f0_hz.where(voiced, UNVOICED_HZ), (ENERGY_SCALE * said[..., CODES]).where(inside, SILENT_ENERGY)
+
+
+def _input(f0_hz: Tensor, energy: Tensor) -> Tensor:
+    """Return F0 and energy [b, t] as the decoder takes them, [b, t, 2] (`teacher.decoder_input`)."""
+    return torch.stack([torch.log(f0_hz + 1.0) / 5.0, energy / 5.0], dim=-1)
+
+
+class JointRun(Loop):
+    """The run: after every step the moving averages follow; whenever it saves, they are written too."""
+
+    def __init__(self, folder: Path, joint: Joint, plan: JointPlan) -> None:
+        content, generator = joint.content, joint.generator
+        both = nn.ModuleDict({"encoder": content, "generator": generator})
+        self._mean = AveragedModel(both, avg_fn=_follow)
+        groups = rates_of(content, plan.encoder_rate, plan.head_rate)
+        groups.append({"params": list(generator.parameters()), "lr": plan.decoder_rate})
+        optimiser = torch.optim.AdamW(groups, betas=(0.8, 0.99), weight_decay=0.0)
+        optimiser.register_step_post_hook(lambda *_: self._mean.update_parameters(both))
+        beside: dict[str, nn.Module | torch.optim.Optimizer] = {
+            "judges": joint.judges,
+            "judges' optimiser": joint.optimiser,
+            "moving averages": self._mean,
+        }
+        clip_norms = [(content, plan.encoder_clip_norm), (generator, plan.schedule.clip_norm)]
+        super().__init__(folder, both, optimiser, plan.schedule, plan.seed, beside, clip_norms)
+
+    def save(self) -> None:
+        """Write the checkpoint, and the averages as one of each network."""
+        super().save()
+        for name, network in self._mean.module.named_children():
+            write_checkpoint(self.folder / f"{name}.pt", {"model": network.state_dict(), **self.history()})
+
+
+def _follow(mean: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
+    """Return the moving average after one more step: at first of few steps, of 1 / (1 - DECAY) in the end."""
+    return mean.lerp(now, 1.0 - min(DECAY, int(steps) / (int(steps) + 30)))
 
 
 def train_joint(
@@ -182,7 +239,10 @@ def train_joint(
 ) -> dict[str, float]:
     """Train both networks on, or go on. workers: processes that make batches ahead."""
     torch.manual_seed(plan.seed)
-    data, content, decoder = TrainingSet(set_folder), content_of(encoder), decoder_of(generator)
+    data, content, decoder = TrainingSet(set_folder), content_of(encoder), Generator()
+    load_weights(decoder, generator)
+    if not decoder.home.any():
+        raise TrainingError(f"{generator}: has one voice only; rtvc train generator voices comes first")
     joint = Joint(
         content,
         decoder,
@@ -194,4 +254,4 @@ def train_joint(
         read_noises(noise),
         workers,
     )
-    return joint_run(run_folder, joint, plan).run(joint.losses)
+    return JointRun(run_folder, joint, plan).run(joint.losses)

@@ -1,4 +1,4 @@
-"""`rtvc train encoder`, `generator`, `joint`, `misheard` and `speaker`: runs of training, each in its own folder."""
+"""`rtvc train encoder`, `generator`, `joint` and `speaker`: runs of training, each in a folder of its own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from .encoder import EncoderPlan
     from .generator import DistilPlan
     from .joint import JointPlan
-    from .misheard import MisheardPlan
     from .speaker import SpeakerPlan
 
-Plan = TypeVar("Plan", "EncoderPlan", "DistilPlan", "VoicesPlan", "JointPlan", "MisheardPlan", "SpeakerPlan")
+Plan = TypeVar("Plan", "EncoderPlan", "DistilPlan", "VoicesPlan", "JointPlan", "SpeakerPlan")
 
 
 def _computing(parser: argparse.ArgumentParser) -> None:
@@ -133,16 +132,6 @@ def generator(args: argparse.Namespace) -> int:
 def joint_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `rtvc train joint` to parser."""
     _run_arguments(parser, "5000", "40")
-    _listening_arguments(parser)
-
-
-def misheard_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `rtvc train misheard` to parser."""
-    _run_arguments(parser, "1300", "16")
-    _listening_arguments(parser)
-
-
-def _listening_arguments(parser: argparse.ArgumentParser) -> None:
     _precision_argument(parser)
     parser.add_argument("--encoder", type=Path, required=True, metavar="FILE", help="checkpoint of the encoder")
     parser.add_argument("--generator", type=Path, required=True, metavar="FILE", help="checkpoint of the decoder")
@@ -174,17 +163,6 @@ def joint(args: argparse.Namespace) -> int:
         raise TrainingError(f"--steps {args.steps}: more than {plan.schedule.wait} are needed; until then judges learn")
     files = (args.encoder, args.generator, args.recogniser)
     return _trained(args.run_folder, train_joint(args.set, args.run_folder, plan, *files, args.noise, args.workers))
-
-
-def misheard(args: argparse.Namespace) -> int:
-    """Do `rtvc train misheard`; return the exit code. Raises TrainingError."""
-    from .misheard import MisheardPlan, train_misheard
-
-    _compute(args)
-    plan = _told(MisheardPlan(), args)
-    plan = dataclasses.replace(plan, rate=plan.rate * args.rate, half_precision=not args.full_precision)
-    files = (args.encoder, args.generator, args.recogniser)
-    return _trained(args.run_folder, train_misheard(args.set, args.run_folder, plan, *files, args.noise, args.workers))
 
 
 def _trained(folder: Path, means: dict[str, float]) -> int:

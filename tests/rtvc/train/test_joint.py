@@ -17,9 +17,8 @@ from rtvc.models.encoder import CODES, ContentEncoder, EncoderShape
 from rtvc.models.generator import CONTENT, DOUBT, INPUTS, LATER, PLAIN, Generator
 from rtvc.train import TrainingError
 from rtvc.train.dataset import TrainingSet
-from rtvc.train.given import heads_of, heard
 from rtvc.train.hearing import said_of
-from rtvc.train.joint import Joint, JointPlan, joint_run, train_joint
+from rtvc.train.joint import Joint, JointPlan, JointRun, train_joint
 from rtvc.train.loop import Schedule, load_weights, write_checkpoint
 from rtvc.train.recogniser import Recogniser
 from rtvc.train.windows import Cutting, Windows, WindowSet, stacked
@@ -43,10 +42,6 @@ def joint(data: TrainingSet, plan: JointPlan = PLAN) -> Joint:
     torch.manual_seed(0)
     networks = ContentEncoder(SHAPE), Generator(), Discriminators(channels=4), Recogniser(SHAPE)
     return Joint(*networks, data, Mute(), plan)
-
-
-def said_in(made: Joint, windows: Windows) -> dict[str, torch.Tensor]:
-    return heads_of(made.content, windows, 0, half_precision=False)
 
 
 def drawn(data: TrainingSet, cutting: Cutting, count: int = 1) -> Windows:
@@ -79,7 +74,7 @@ def test_codes_are_learnt_on(data: TrainingSet, tmp_path: Path) -> None:
         return float(made.losses(np.random.default_rng(9), 0)["loss of codes/fast"].detach())
 
     before = error()
-    joint_run(tmp_path, made, plan).run(made.losses)
+    JointRun(tmp_path, made, plan).run(made.losses)
     assert error() < before - 0.5
 
 
@@ -88,15 +83,15 @@ def test_the_decoders_inputs_are_those_of_the_live_chain(data: TrainingSet) -> N
     made = joint(data, replace(PLAN, cutting=cutting))
     windows = drawn(data, cutting)
     with torch.no_grad():
-        said = said_in(made, windows)
-        x, f0_hz, energy = heard(windows, said, torch.tensor(np.array(data.codebook)), cutting)
+        said = made.heads(windows, 0)
+        x, f0_hz, energy = made._inputs(windows, said)
     frames, first = cutting.frames, int(windows.first) + 61
     now, soon = said["clear"][0, first : first + frames], said["fast"][0, first + 4 : first + 4 + frames]
-    live = said_of(now.numpy(), soon.numpy(), np.array(data.codebook), later=True)
+    heard = said_of(now.numpy(), soon.numpy(), np.array(data.codebook), later=True)
     both = torch.stack([windows.f0_hz[0, 0, 61 : 61 + frames], windows.f0_hz[0, 1, 65 : 65 + frames]])
     voiced = torch.stack([now[:, CODES + 1], soon[:, CODES + 1]]) > 0
     inside = torch.stack([windows.inside[0, 61 : 61 + frames], windows.inside[0, 65 : 65 + frames]])
-    wanted = torch.tensor(live.inputs((both * (voiced & inside)).numpy()))
+    wanted = torch.tensor(heard.inputs((both * (voiced & inside)).numpy()))
     assert x.shape == (1, frames, INPUTS) and f0_hz.shape == energy.shape == (1, cutting.span)
     here = inside.all(0)
     assert int(here.sum()) > 20
@@ -109,7 +104,7 @@ def test_at_fast_nothing_later_is_heard(data: TrainingSet) -> None:
     made = joint(data, replace(PLAN, cutting=cutting))
     windows = drawn(data, cutting)
     with torch.no_grad():
-        x = heard(windows, said_in(made, windows), torch.tensor(np.array(data.codebook)), cutting).x
+        x, _, _ = made._inputs(windows, made.heads(windows, 0))
     assert not x[..., LATER].any() and x[..., DOUBT].any()
 
 
@@ -118,7 +113,7 @@ def test_the_home_voice_says_what_the_teacher_says(data: TrainingSet) -> None:
     made = joint(data, replace(PLAN, cutting=cutting))
     windows = drawn(data, cutting, 2)
     with torch.no_grad():
-        sound, real = made.sounds(windows, said_in(made, windows))
+        sound, real = made.sounds(windows, made.heads(windows, 0))
     assert sound.shape == real.shape == (2, 30 * 300)
     assert float(real.abs().max()) < 1e-3 < float(sound.abs().max())
 
@@ -136,7 +131,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been_and_leaves_both_networks(
 ) -> None:
     plan = replace(PLAN, schedule=replace(PLAN.schedule, steps=2, wait=0))
     whole = joint(data, plan)
-    means = joint_run(tmp_path / "whole", whole, plan).run(whole.losses)
+    means = JointRun(tmp_path / "whole", whole, plan).run(whole.losses)
     assert means["loss/recogniser"] > 0 and "judges' loss" in means
 
     first = joint(data, plan)
@@ -146,9 +141,9 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been_and_leaves_both_networks(
         return first.losses(rng, step)
 
     with pytest.raises(KeyboardInterrupt):
-        joint_run(tmp_path / "parts", first, plan).run(stopping)
+        JointRun(tmp_path / "parts", first, plan).run(stopping)
     rest = joint(data, plan)
-    again = joint_run(tmp_path / "parts", rest, plan)
+    again = JointRun(tmp_path / "parts", rest, plan)
     assert again.step == 1
     again.run(rest.losses)
     for name, network in (("encoder", ContentEncoder(SHAPE)), ("generator", Generator())):
