@@ -3,11 +3,12 @@
 Every source of `--sources` (a speech pack, see `bench.presets`) is spoilt in each way and goes through the engine in
 blocks, in the voices by turns. What comes out is judged as in `bench.quality`: WER, similarity to the voice by two
 encoders, the share accepted as it, DistillMOS, DNSMOS OVRL. Breath and whispering are WORLD's, from the source: nine
-tenths of the power of every band, or all of it, without a pitch. `--noise DIR`: recordings without speech. The last row
-is music alone (chords of eight harmonics each, with a tune above): how much less comes out than goes in, and the words
-that Whisper hears in it a minute.
+tenths of the power of every band, or all of it, without a pitch. `--noise DIR`: recordings without speech. `--laughter
+DIR`: recordings of people who laugh, judged as they are, too. The last row is music alone (chords of eight harmonics
+each, with a tune above). Of laughter and music: how much less comes out than goes in, and the words that Whisper hears
+in it a minute.
 
-    python -m bench.conditions --sources PACK --noise DIR --limit 6
+    python -m bench.conditions --sources PACK --noise DIR --laughter DIR --limit 6
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.judges import RATE_HZ, Judges, Signal, at_16k, normalise_text, word_errors
 from bench.presets import balanced, read, recording, transcribed
@@ -29,6 +31,7 @@ from rtvc.train.augment import room
 
 QUIET_DBFS, LOUD_DB, SNR_DB = -40.0, 12.0, 10
 MUSIC_S = 20.0
+Embeddings = tuple[NDArray[np.float32], NDArray[np.float32]]
 Spoiling = Callable[[Signal, int], Signal]
 """Of a sound at 16 kHz, peak 0 dBFS, and its number."""
 
@@ -37,6 +40,7 @@ def main() -> None:
     parser = arguments("conditions", __doc__)
     parser.add_argument("--sources", type=Path, required=True, metavar="PACK", help="speech with texts")
     parser.add_argument("--noise", type=Path, metavar="DIR", help="recordings without speech")
+    parser.add_argument("--laughter", type=Path, metavar="DIR", help="recordings of people who laugh")
     parser.add_argument("--voices", metavar="A,B", default="heart,fenrir,emma,george", help="that take turns")
     parser.add_argument("--latency", metavar="A,B", default="fast,clear", help="operating points (default: fast,clear)")
     parser.add_argument("--limit", type=int, default=8, metavar="N", help="sources, half low and half high voices (8)")
@@ -47,26 +51,59 @@ def main() -> None:
     targets = [judges.speakers(*read(recording(bundled_references(), voice))) for voice in voices]
     ways = spoilings(args.noise)
     for point, (name, spoil) in itertools.product(args.latency.split(","), ways.items()):
-        errors, near, mos, overall = np.zeros(2), [], [], []
+        errors, sounds = np.zeros(2), []
         for k, source in enumerate(sources):
-            x, turn = at_16k(*source.sound), k % len(voices)
-            y = said(spoil(x / np.float32(max(float(np.abs(x).max()), 1e-6)), k), voices[turn], point)
+            x = at_16k(*source.sound)
+            y = said(spoil(x / np.float32(max(float(np.abs(x).max()), 1e-6)), k), voices[k % len(voices)], point)
             errors += word_errors(source.text, judges.transcribe(y, ENGINE_HZ))
-            both = zip(judges.speakers(y, ENGINE_HZ), targets[turn], strict=True)
-            near.append([float(made @ wanted) for made, wanted in both])
-            mos.append(judges.distillmos(y, ENGINE_HZ))
-            overall.append(judges.dnsmos(y, ENGINE_HZ)["ovrl"])
-        target, accepted = np.mean(near, 0), np.mean(np.array(near) >= THRESHOLDS, 0)
-        report.row(point=point, speech=name, n=len(sources), wer=float(errors[0] / errors[1]), target=float(target[0]),
-                   accepted=float(accepted[0]), target2=float(target[1]), accepted2=float(accepted[1]),
-                   distillmos=float(np.mean(mos)), ovrl=float(np.mean(overall)))  # fmt: skip
+            sounds.append(y)
+        wer = float(errors[0] / errors[1])
+        report.row(point=point, speech=name, n=len(sources), wer=wer, **sounding(sounds, targets, judges))
+    if args.laughter:
+        laughs = [0.3 * x / np.float32(max(float(np.abs(x).max()), 1e-6)) for x in recordings(args.laughter)]
+        for point in ("source", *args.latency.split(",")):
+            if point == "source":
+                sounds = [at_48k(x, RATE_HZ) for x in laughs]
+            else:
+                sounds = [said(x, voices[k % len(voices)], point) for k, x in enumerate(laughs)]
+            report.row(point=point, speech="laughter", n=len(laughs), **sounding(sounds, targets, judges),
+                       **wordless(laughs, sounds, judges))  # fmt: skip
     for point in args.latency.split(","):
         x = music(0)
-        y = said(x, voices[0], point)
-        words = len(normalise_text(judges.transcribe(y, ENGINE_HZ)).split())
-        drop_db = float(20 * np.log10(max(float(y.std()), 1e-6) / float(x.std())))
-        report.row(point=point, speech="music alone", out_minus_in_db=drop_db, words_a_minute=60.0 * words / MUSIC_S)
+        report.row(point=point, speech="music alone", **wordless([x], [said(x, voices[0], point)], judges))
     report.finish(args.json)
+
+
+def sounding(sounds: list[Signal], targets: list[Embeddings], judges: Judges) -> dict[str, float]:
+    """Return how much like the voices, taken by turns, and how natural sounds at ENGINE_HZ are."""
+    near = np.array(
+        [
+            [float(made @ wanted) for made, wanted in zip(judges.speakers(y, ENGINE_HZ), target, strict=True)]
+            for y, target in zip(sounds, itertools.cycle(targets), strict=False)
+        ]
+    )
+    target, accepted = near.mean(0), (near >= THRESHOLDS).mean(0)
+    return {
+        "target": float(target[0]),
+        "accepted": float(accepted[0]),
+        "target2": float(target[1]),
+        "accepted2": float(accepted[1]),
+        "distillmos": float(np.mean([judges.distillmos(y, ENGINE_HZ) for y in sounds])),
+        "ovrl": float(np.mean([judges.dnsmos(y, ENGINE_HZ)["ovrl"] for y in sounds])),
+    }
+
+
+def wordless(given: list[Signal], sounds: list[Signal], judges: Judges) -> dict[str, float]:
+    """Return how much less comes out than goes in of sounds without words, and the words heard in it a minute."""
+    words = sum(len(normalise_text(judges.transcribe(y, ENGINE_HZ)).split()) for y in sounds)
+    drops_db = [20 * np.log10(max(float(y.std()), 1e-6) / float(x.std())) for x, y in zip(given, sounds, strict=True)]
+    minutes = sum(map(len, given)) / RATE_HZ / 60.0
+    return {"out_minus_in_db": float(np.mean(drops_db)), "words_a_minute": words / minutes}
+
+
+def recordings(folder: Path) -> list[Signal]:
+    """Return all recordings in folder, at 16 kHz."""
+    return [at_16k(*read(path)) for path in sorted(folder.rglob("*")) if path.suffix.lower() in READ_SUFFIXES]
 
 
 def spoilings(noise: Path | None) -> dict[str, Spoiling]:
@@ -81,8 +118,8 @@ def spoilings(noise: Path | None) -> dict[str, Spoiling]:
         "over a telephone": lambda x, _: 0.3 * telephone(x),
     }
     if noise is not None:
-        paths = [path for path in sorted(noise.rglob("*")) if path.suffix.lower() in READ_SUFFIXES]
-        sounds = [at_16k(*read(path)) for path in paths[:: max(1, len(paths) // 8)]]
+        every = recordings(noise)
+        sounds = every[:: max(1, len(every) // 8)]
         ways[f"in noise ({SNR_DB} dB SNR)"] = lambda x, k: in_noise(x, sounds[k % len(sounds)], SNR_DB)
     return ways
 
