@@ -27,8 +27,8 @@ LIMITS = (
     "It loses words, and more of them where an accent is strong, the microphone far or the speech quick: what it does "
     "not understand it says wrongly, in a clear voice. Nothing that matters may hang on a word of it.",
     "It was trained on English. Other languages come out with English sounds.",
-    "Laughter, singing, whispering and several speakers at once were not among its training; laughter becomes babble, and "
-    "music may.",
+    "Laughter, singing, whispering and several speakers at once were not among its training; laughter becomes babble, "
+    "and music may.",
     "What the decoder is told is no anonymisation: a probe tells speakers apart better than by chance.",
 )
 PARENTS = (
