@@ -77,7 +77,7 @@ def utterances(samples: Samples, rate_hz: int) -> list[Samples]:
     power = np.mean(np.square(frames, dtype=np.float64), axis=1) + 1e-12
     loud = power > max(float(np.quantile(power, 0.1)), 1e-9) * 10.0 ** (SPEECH_DB / 10.0)
     shortest, longest = (round(seconds / FRAME_S) for seconds in PIECE_S)
-    smooth = np.convolve(power, np.ones(5), "same")
+    smooth = np.append(np.convolve(power, np.ones(5), "same"), np.inf)  # at its end only where there is no other place
     found, begin = [], 0
     while len(frames) - begin >= shortest:
         end = begin + shortest + int(np.argmin(smooth[begin + shortest : begin + longest + 1], axis=0))

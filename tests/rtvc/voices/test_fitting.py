@@ -106,6 +106,9 @@ def test_pieces_are_cut_in_pauses_and_silence_is_left_out(speech: tuple[Samples,
     assert all(4.0 <= len(part) / rate_hz <= 9.1 for part in found)
     assert 9.0 < sum(map(len, found)) / rate_hz < 22.0
     assert utterances(x[:10], rate_hz) == []
+    exact = x[: 4 * rate_hz]  # as long as the shortest piece
+    (whole,) = utterances(exact, rate_hz)
+    assert np.array_equal(whole, exact)
 
 
 def enrolled(library: Library, speaker: Speaker, speech: tuple[Samples, int]) -> None:
