@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.judges import RATE_HZ, Judges, Signal, at_16k, normalise_text, word_errors
-from bench.presets import balanced, read, recording, transcribed
+from bench.presets import audio_files, balanced, read, recording, transcribed
 from bench.quality import THRESHOLDS, bundled_references
 from bench.report import Report, arguments
 from bench.suppress import RATE_HZ as ENGINE_HZ
 from bench.suppress import at_48k, in_noise, spoken
-from rtvc.audio.files import READ_SUFFIXES
 from rtvc.train.augment import room
 
 QUIET_DBFS, LOUD_DB, SNR_DB = -40.0, 12.0, 10
@@ -45,6 +44,7 @@ def main() -> None:
     parser.add_argument("--latency", metavar="A,B", default="fast,clear", help="operating points (default: fast,clear)")
     parser.add_argument("--limit", type=int, default=8, metavar="N", help="sources, half low and half high voices (8)")
     args = parser.parse_args()
+    laughter = [at_16k(*read(path)) for path in audio_files(args.laughter)] if args.laughter else []
     report, judges = Report("conditions"), Judges()
     sources = balanced(transcribed(args.sources), judges, 2 if args.quick else args.limit)
     voices = args.voices.split(",")
@@ -59,8 +59,8 @@ def main() -> None:
             sounds.append(y)
         wer = float(errors[0] / errors[1])
         report.row(point=point, speech=name, n=len(sources), wer=wer, **sounding(sounds, targets, judges))
-    if args.laughter:
-        laughs = [0.3 * x / np.float32(max(float(np.abs(x).max()), 1e-6)) for x in recordings(args.laughter)]
+    if laughter:
+        laughs = [0.3 * x / np.float32(max(float(np.abs(x).max()), 1e-6)) for x in laughter]
         for point in ("source", *args.latency.split(",")):
             if point == "source":
                 sounds = [at_48k(x, RATE_HZ) for x in laughs]
@@ -96,14 +96,11 @@ def sounding(sounds: list[Signal], targets: list[Embeddings], judges: Judges) ->
 def wordless(given: list[Signal], sounds: list[Signal], judges: Judges) -> dict[str, float]:
     """Return how much less comes out than goes in of sounds without words, and the words heard in it a minute."""
     words = sum(len(normalise_text(judges.transcribe(y, ENGINE_HZ)).split()) for y in sounds)
-    drops_db = [20 * np.log10(max(float(y.std()), 1e-6) / float(x.std())) for x, y in zip(given, sounds, strict=True)]
+    drops_db = [
+        20 * np.log10(max(float(y.std()), 1e-6) / max(float(x.std()), 1e-6)) for x, y in zip(given, sounds, strict=True)
+    ]
     minutes = sum(map(len, given)) / RATE_HZ / 60.0
     return {"out_minus_in_db": float(np.mean(drops_db)), "words_a_minute": words / minutes}
-
-
-def recordings(folder: Path) -> list[Signal]:
-    """Return all recordings in folder, at 16 kHz."""
-    return [at_16k(*read(path)) for path in sorted(folder.rglob("*")) if path.suffix.lower() in READ_SUFFIXES]
 
 
 def spoilings(noise: Path | None) -> dict[str, Spoiling]:
@@ -118,8 +115,8 @@ def spoilings(noise: Path | None) -> dict[str, Spoiling]:
         "over a telephone": lambda x, _: 0.3 * telephone(x),
     }
     if noise is not None:
-        every = recordings(noise)
-        sounds = every[:: max(1, len(every) // 8)]
+        paths = audio_files(noise)
+        sounds = [at_16k(*read(path)) for path in paths[:: max(1, len(paths) // 8)]]
         ways[f"in noise ({SNR_DB} dB SNR)"] = lambda x, k: in_noise(x, sounds[k % len(sounds)], SNR_DB)
     return ways
 

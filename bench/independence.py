@@ -18,9 +18,8 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from bench.judges import Judges, Signal, at_16k, normalise_text
-from bench.presets import pack_lines, read
+from bench.presets import audio_files, pack_lines, read
 from bench.report import Report, arguments
-from rtvc.audio.files import READ_SUFFIXES
 from rtvc.engine.build import build_engine
 from rtvc.engine.engine import Engine
 from rtvc.engine.network import Network
@@ -149,7 +148,7 @@ def noises(report: Report, folder: Path, point: str, voice: str, limit: int) -> 
     import soxr
 
     judges = Judges()
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in READ_SUFFIXES]
+    paths = audio_files(folder)
     words, seconds, drops = 0, 0.0, []
     for path in paths[:: max(1, len(paths) // limit)]:
         sound, rate_hz = read(path)

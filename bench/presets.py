@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from bench.judges import F0_CEIL_HZ, F0_FLOOR_HZ, Judges, Signal, word_errors
 from bench.report import Cell, Report, arguments
+from rtvc.audio.files import READ_SUFFIXES
 
 SPLIT_HZ = 160.0  # between the usual medians of men and women
 SECONDS = (6.0, 9.0)  # of an utterance taken from a pack
@@ -274,6 +275,16 @@ def recording(folder: Path, name: str) -> Path:
         if path.exists():
             return path
     raise FileNotFoundError(f"{folder} has no {name} ({', '.join(AUDIO)})")
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """Return the audio files in folder and below, in order of name. Raises SystemExit naming it if there is none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READ_SUFFIXES)
+    if not found:
+        raise SystemExit(
+            f"{folder}: no audio files there; give a folder that holds some ({', '.join(sorted(READ_SUFFIXES))})"
+        )
+    return found
 
 
 def read(path: Path) -> Sound:

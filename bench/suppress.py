@@ -16,9 +16,8 @@ import numpy as np
 import soxr
 
 from bench.judges import Judges, Signal, word_errors
-from bench.presets import Utterance, read, transcribed
+from bench.presets import Utterance, audio_files, read, transcribed
 from bench.report import Report, arguments
-from rtvc.audio.files import READ_SUFFIXES
 from rtvc.engine.build import build_engine
 from rtvc.engine.network import NetworkError
 from rtvc.engine.params import Value, to_vector
@@ -99,7 +98,7 @@ def main() -> None:
     report, judges = Report("suppress"), Judges()
     limit = args.limit or (4 if args.quick else 12)
     sources = list(itertools.islice(transcribed(args.sources), limit))
-    paths = [path for path in sorted(args.noise.rglob("*")) if path.suffix.lower() in READ_SUFFIXES]
+    paths = audio_files(args.noise)
     noises = [at_48k(*read(path)) for path in paths[:: max(1, len(paths) // limit)]]
     for voice, snr in itertools.product(VOICES, SNRS_DB):
         wer = measure(report, judges, sources, noises, voice, args.point, snr)

@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.judges import Judges, word_errors
-from bench.presets import Utterance, utterances
+from bench.presets import Utterance, audio_files, utterances
 from bench.quality import THRESHOLDS
 from bench.report import Report, arguments
-from rtvc.audio.files import READ_SUFFIXES, AudioReader
+from rtvc.audio.files import AudioReader
 from rtvc.engine.network import Network
 from rtvc.engine.voice import ENGINE_RATE_HZ
 from rtvc.voices.adapt import adapt
@@ -64,14 +64,6 @@ def main() -> None:
         voices.of(name, *speech[name])
     voices.judge()
     report.finish(args.json)
-
-
-def audio_files(folder: Path) -> list[Path]:
-    """Return the audio files of folder. Raises SystemExit naming it if there is none."""
-    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in READ_SUFFIXES)
-    if not found:
-        raise SystemExit(f"{folder}: no audio files there; give a folder that holds one for each speaker")
-    return found
 
 
 def speech_of(path: Path) -> tuple[Samples, int]:
